@@ -1,0 +1,133 @@
+"""Expressions and equations to text, in both notations; what is printed parses to the same cell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from elman.equations.expressions import Apply, Equation, Expression, Number, Product, Symbol
+from elman.equations.functions import FUNCTIONS, OPERATORS
+
+_RANK = {"add": 1, "sub": 1, "neg": 1, "mul": 2, "div": 2}
+_GREEK = frozenset(
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega "
+    "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split()
+)
+_LATEX_OUTPUT = {"softmax": r"\operatorname{softmax}", "identity": r"\operatorname{identity}"}
+
+
+def number_text(value: float) -> str:
+    """Write a number so that it reads back equal, without a needless fraction."""
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+
+
+class _Style:
+    """How one notation writes names, functions, products and the operators between them."""
+
+    def __init__(self, name: Callable[[Symbol], str], function: Callable[[str], str], matrix: Callable[[str], str], times: str) -> None:
+        self.name, self.function, self.matrix, self.times = name, function, matrix, times
+
+    def text(self, node: Expression, rank: int = 0) -> str:
+        """Write `node`, in brackets when its operator binds more weakly than `rank`."""
+        match node:
+            case Number(value=value):
+                return number_text(value) if value >= 0 else f"({number_text(value)})"
+            case Symbol():
+                return self.name(node)
+            case Product():
+                written = self._product(node)
+                return f"({written})" if rank > 3 else written
+            case Apply(function=function) if function in _RANK:
+                own = _RANK[function]
+                written = self._operator(node, own)
+                return f"({written})" if own < rank else written
+            case Apply(function=function, arguments=arguments):
+                return f"{self.function(function)}({', '.join(self.text(a) for a in arguments)})"
+            case _:
+                raise AssertionError(f"unresolved expression {node!r}")
+
+    def _operator(self, node: Apply, own: int) -> str:
+        if node.function == "neg":
+            return f"-{self.text(node.arguments[0], 2)}"
+        left, right = node.arguments
+        sign = self.times if node.function == "mul" else OPERATORS[node.function]
+        # a - (b + c) and a / (b * c) need their brackets; so does a * (b * c), to keep the order of evaluation.
+        return f"{self.text(left, own)} {sign} {self.text(right, own + 1)}"
+
+    def _product(self, node: Product) -> str:
+        matrix = self.matrix(node.matrix) + ("^T" if node.transposed else "")
+        if len(node.parts) > 1:
+            return f"{matrix} [{', '.join(self.text(part) for part in node.parts)}]"
+        part = node.parts[0]
+        inside = self.text(part, 4)
+        simple = isinstance(part, Symbol | Product) or inside.startswith("(")
+        return f"{matrix} {inside}" if simple else f"{matrix} ({self.text(part)})"
+
+
+def _plain_name(symbol: Symbol) -> str:
+    return f"{symbol.name}<t-1>" if symbol.time == -1 else symbol.name
+
+
+def latex_name(name: str) -> str:
+    r"""Write a normalised name in LaTeX: "Gamma_u" gives \Gamma_{u}, "c~" gives \tilde{c}."""
+    if name.startswith("d_"):
+        return rf"\delta {latex_name(name[2:])}"
+    base, _, subscript = name.partition("_")
+    accent = re.search(r"[~^<>]$", base)
+    base = base.rstrip("~^<>")
+    letter = f"\\{base}" if base in _GREEK else base if len(base) == 1 else rf"\mathrm{{{base}}}"
+    if accent:
+        letter = {"~": r"\tilde", "^": r"\hat", ">": r"\vec", "<": r"\overleftarrow"}[accent[0]] + "{" + letter + "}"
+    return letter + (rf"_{{\mathrm{{{subscript}}}}}" if len(subscript) > 1 and not subscript.isdigit() and "_" not in subscript and len(subscript) > 2 else f"_{{{_escaped(subscript)}}}" if subscript else "")
+
+
+def _escaped(subscript: str) -> str:
+    return subscript.replace("_", "")
+
+
+def _latex_symbol(symbol: Symbol) -> str:
+    is_parameter = symbol.time is None
+    mark = "^{<t-1>}" if symbol.time == -1 else "" if is_parameter else "^{<t>}"
+    return latex_name(symbol.name) + mark
+
+
+def _latex_function(name: str) -> str:
+    return FUNCTIONS[name].latex if name in FUNCTIONS else _LATEX_OUTPUT.get(name, rf"\operatorname{{{name}}}")
+
+
+PLAIN = _Style(_plain_name, lambda name: name, lambda name: name, "*")
+
+
+def plain(node: Expression) -> str:
+    """Write an expression in the plain notation."""
+    return PLAIN.text(node)
+
+
+def latex(node: Expression, timed: Iterable[str] = ()) -> str:
+    """Write an expression in LaTeX; the names in `timed` get a mark of time."""
+    names = frozenset(timed)
+
+    def write(symbol: Symbol) -> str:
+        return _latex_symbol(Symbol(symbol.name, symbol.time if symbol.time == -1 else 0 if symbol.name in names else None))
+
+    return _Style(write, _latex_function, latex_name, "*").text(node)
+
+
+def plain_equation(equation: Equation, states: Iterable[str] = ()) -> str:
+    """Write one line in the plain notation; states are marked with their time."""
+    mark = "<t>" if equation.name in states else ""
+    return f"{equation.name}{mark} {'+=' if equation.accumulates else '='} {plain(equation.expression)}"
+
+
+def latex_equation(equation: Equation, timed: Iterable[str]) -> str:
+    """Write one line in LaTeX."""
+    names = frozenset(timed)
+    mark = "^{<t>}" if equation.name in names else ""
+    sign = r"\mathrel{+}=" if equation.accumulates else "="
+    return f"{latex_name(equation.name)}{mark} {sign} {latex(equation.expression, names)}"
+
+
+def aligned(lines: list[str]) -> str:
+    """Put the equals signs of plain equations below each other."""
+    width = max((line.index("=") for line in lines), default=0)
+    return "\n".join(line[: line.index("=")].ljust(width) + line[line.index("=") :] for line in lines)

@@ -1,0 +1,80 @@
+"""Regularisers as rewrites: the cell gets masks as further inputs, and every engine runs it like any other cell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+from elman.equations.cell import Cell
+from elman.equations.expressions import Apply, Equation, Expression, Number, Product, Symbol, children, with_children
+from elman.equations.printing import number_text, plain_equation
+
+
+@lru_cache(maxsize=256)
+def zoneout(cell: Cell) -> Cell:
+    """Let each component of a state keep its old value where a mask is 1.
+
+        s<t> = zoneout_s * s<t-1> + (1 - zoneout_s) * s_new
+
+    Other lines of the step read the new value, as in the paper.
+
+    Args:
+        cell: Any cell.
+
+    Returns:
+        The cell with one more mask for each state, named "zoneout_<state>", of the size of the state. In training a mask
+        holds draws of 0 and 1; in evaluation the probability itself.
+
+    Source: Krueger et al. 2017, "Zoneout: Regularizing RNNs by randomly preserving hidden activations", equations 5 and 6.
+    """
+    lines = []
+    for equation in cell.forward_equations:
+        body = _renamed(equation.expression, {s: f"{s}_new" for s in cell.states})
+        if equation.name not in cell.states:
+            lines.append(replace(equation, expression=body))
+            continue
+        state, mask = equation.name, Symbol(f"zoneout_{equation.name}", 0)
+        kept = Apply("mul", (mask, Symbol(state, -1)))
+        taken = Apply("mul", (Apply("sub", (Number(1.0), mask)), Symbol(f"{state}_new", 0)))
+        lines += [Equation(f"{state}_new", body), Equation(state, Apply("add", (kept, taken)))]
+    return _rebuilt(cell, lines, tuple(f"zoneout_{s}" for s in cell.states))
+
+
+@lru_cache(maxsize=256)
+def variational(cell: Cell) -> Cell:
+    """Drop components of the input and of the states wherever a matrix multiplies them, with one mask for all steps.
+
+    Args:
+        cell: Any cell.
+
+    Returns:
+        The cell with the masks "drop_input" (size I) and "drop_<state>"; a mask holds 0 or 1 / keep.
+
+    Source: Gal and Ghahramani 2016, "A theoretically grounded application of dropout in recurrent neural networks", equation 7.
+    """
+    used: dict[str, None] = {}
+
+    def masked(node: Expression, inside: bool) -> Expression:
+        if inside and isinstance(node, Symbol) and (node.time == -1 or node.name == cell.input):
+            mask = "drop_input" if node.name == cell.input else f"drop_{node.name}"
+            used.setdefault(mask)
+            return Apply("mul", (Symbol(mask, 0), node))
+        inner = tuple(masked(child, inside or isinstance(node, Product)) for child in children(node))
+        return with_children(node, inner) if inner else node
+
+    lines = [replace(e, expression=masked(e.expression, False)) for e in cell.forward_equations]
+    return _rebuilt(cell, lines, tuple(used))
+
+
+def _renamed(node: Expression, names: dict[str, str]) -> Expression:
+    if isinstance(node, Symbol) and node.time != -1 and node.name in names:
+        return replace(node, name=names[node.name])
+    inner = tuple(_renamed(child, names) for child in children(node))
+    return with_children(node, inner) if inner else node
+
+
+def _rebuilt(cell: Cell, lines: list[Equation], masks: tuple[str, ...]) -> Cell:
+    text = [line for line in cell.plain().splitlines() if line.startswith("size:")]
+    text += [plain_equation(line, cell.states) for line in lines]
+    text += [f"{state}<0> = {number_text(value)}" for state, value in cell.starts.items()]
+    return Cell("\n".join(text), name=cell.name, output=cell.output, init=cell.init, source=cell.source, masks=(*cell.masks, *masks))

@@ -1,0 +1,161 @@
+"""Names as people write them, to names as Elman keeps them: accents, subscripts and marks of time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_NESTED = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
+FONTS = r"mathbf|boldsymbol|bm|mathrm|mathit|mathsf|mathtt|mathcal|mathbb|textbf|textit|textrm|text|operatorname|rm|bf"
+ACCENTS = {
+    "tilde": "~",
+    "widetilde": "~",
+    "hat": "^",
+    "widehat": "^",
+    "bar": "_bar",
+    "overline": "_bar",
+    "vec": ">",
+    "overrightarrow": ">",
+    "overleftarrow": "<",
+    "dot": "_dot",
+}
+_GREEK = dict(
+    zip(
+        "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ",
+        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "
+        "omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split(),
+        strict=True,
+    )
+)
+_TIME = re.compile(r"(?P<letter>[a-z])(?P<offset>[+-]\d+)?$")
+
+
+@dataclass(frozen=True)
+class Script:
+    """One subscript or superscript: its text, and whether its brackets say that it is a time."""
+
+    text: str
+    certain_time: bool
+    superscript: bool
+
+
+@dataclass(frozen=True)
+class Written:
+    """A name taken apart: base with accents, scripts in order of writing."""
+
+    base: str
+    scripts: tuple[Script, ...] = ()
+    forced_zero: bool = False
+
+
+def take_latex_apart(text: str) -> Written:
+    r"""Split a LaTeX name such as `\tilde{\mathbf{h}}_{u}^{<t-1>}` into base, accents and scripts."""
+    command = re.match(r"\\(?P<name>[A-Za-z]+\*?)\s*", text)
+    inner, rest = "", text
+    if command and re.fullmatch(FONTS, command["name"]):
+        inner, rest = _argument(text, command.end())
+        written = take_latex_apart(inner) if not inner.isalpha() else Written(inner)
+    elif command and command["name"] in ACCENTS:
+        inner, rest = _argument(text, command.end())
+        written = take_latex_apart(inner)
+        zero = written.base == "0"
+        written = Written(written.base + ACCENTS[command["name"]], written.scripts, zero)
+    elif command:
+        written, rest = Written(command["name"].removeprefix("var")), text[command.end() :]
+    else:
+        # A word function such as `tanh` keeps its letters; anything else is one letter, as in TeX.
+        word = re.match(r"[^\W\d_]{2,}|\d|[^\W\d_]", text)
+        length = word.end() if word else 0
+        written, rest = Written(_GREEK.get(text[:length], text[:length])), text[length:]
+    return Written(written.base, written.scripts + _scripts(rest), written.forced_zero)
+
+
+def _argument(text: str, start: int) -> tuple[str, str]:
+    """The braced group, command or letter at `start`, without its braces, and what follows it."""
+    match = re.compile(rf"{_NESTED}|\\[A-Za-z]+|.").match(text, start)
+    if match is None:
+        return "", text[start:]
+    inner = match[0]
+    if inner.startswith("\\") and match.end() < len(text) and text[match.end()] == "{":
+        group = re.compile(_NESTED).match(text, match.end())
+        if group:
+            return inner + group[0], text[group.end() :]
+    return (inner[1:-1] if inner.startswith("{") else inner), text[match.end() :]
+
+
+def _scripts(text: str) -> tuple[Script, ...]:
+    found = []
+    pattern = rf"(?P<kind>[_^])\s*(?P<body>{_NESTED}|\\[A-Za-z]+(?:{_NESTED})?|<[^<>]*>|.)|(?P<prime>')|(?P<angle><[^<>]*>)"
+    for match in re.finditer(pattern, text):
+        if match["prime"]:
+            found.append(Script("prime", False, True))
+        elif match["angle"]:
+            found.append(Script(_strip(match["angle"]), True, True))
+        else:
+            found += _script(match["body"], match["kind"] == "^")
+    return tuple(found)
+
+
+def _script(body: str, superscript: bool) -> list[Script]:
+    body = body[1:-1] if body.startswith("{") else body
+    body = re.sub(r"\\langle\s*", "<", body)
+    body = re.sub(r"\s*\\rangle", ">", body)
+    body = re.sub(r"\\(top|intercal|mathsf\{T\}|mathrm\{T\})", "T", body)
+    body = re.sub(r"\s+", "", body)
+    if re.fullmatch(r"<.*>", body) or (superscript and re.fullmatch(r"\([a-z]([+-]\d+)?\)|\(0\)", body)):
+        return [Script(_strip(body), True, True)]
+    head, comma, last = body.rpartition(",")
+    if comma and _TIME.match(last):
+        return [Script(_plain_words(head), False, superscript), Script(last, False, superscript)]
+    return [Script(body if _TIME.match(body) else _plain_words(body), False, superscript)]
+
+
+def _strip(body: str) -> str:
+    return re.sub(r"[<>()\s]", "", body)
+
+
+def _plain_words(body: str) -> str:
+    body = re.sub(rf"\\(?:{FONTS})\s*\{{([^{{}}]*)\}}", r"\1", body)
+    body = re.sub(r"\\(?:tilde|widetilde)\s*\{?\s*\\?(\w+)\s*\}?", r"\1_tilde", body)
+    body = re.sub(r"\\(?:hat|widehat)\s*\{?\s*\\?(\w+)\s*\}?", r"\1_hat", body)
+    for letter, name in _GREEK.items():
+        body = body.replace(letter, name)
+    return re.sub(r"[^\w]", "", body)
+
+
+_PLAIN = re.compile(
+    r"(?P<base>[^\W\d_](?:(?!_[tnk](?![^\W_]))\w)*)(?P<hat>[~^>]?|<(?=$))(?P<subscript>_[tnk](?:[+-]1)?)?(?P<tail>.*)$", re.DOTALL
+)
+
+
+def take_plain_apart(text: str) -> Written:
+    """Split a plain name such as `c~<t-1>`, `W_h^T` or `h_t` into base, accents and scripts."""
+    match = _PLAIN.match(text)
+    if match is None:
+        return Written(text)
+    base, hat, tail = match["base"], match["hat"], match["tail"]
+    if hat == "^" and re.match(r"T(?!\w)", tail):
+        hat, tail = "", "^" + tail
+    base = "".join(_GREEK.get(letter, letter) for letter in base)
+    scripts: list[Script] = []
+    if match["subscript"]:
+        scripts.append(Script(match["subscript"][1:], False, False))
+    if tail.startswith("^T"):
+        scripts.append(Script("T", False, True))
+        tail = tail[2:]
+    if tail.startswith("<"):
+        scripts.append(Script(_strip(tail), True, True))
+    return Written(base + hat, tuple(scripts))
+
+
+def time_of(script: Script) -> tuple[str, int] | None:
+    """Read a script as a time: its index letter and offset, ("t", -1); None when it cannot be one."""
+    match = _TIME.match(script.text)
+    return (match["letter"], int(match["offset"] or 0)) if match else None
+
+
+def identifier(name: str) -> str:
+    """Return `name` as a Python identifier: "c~" gives "c_tilde", "c<t-1>" gives "c_before"."""
+    for mark, word in (("<t-1>", "_before"), ("~", "_tilde"), ("^", "_hat"), (">", "_forward"), ("<", "_backward")):
+        name = name.replace(mark, word)
+    return name
