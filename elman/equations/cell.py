@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
@@ -62,7 +63,10 @@ class Cell:
         self.functions = MappingProxyType(dict(functions or {}))
         self._resolved: Resolved = resolve(text, functions, self.masks)
         if not self._resolved.equations:
-            raise EquationError("equations: a cell must define a state; got an output equation only", "use OutputEquation(text) for an output equation by itself")
+            raise EquationError(
+                "equations: a cell must define a state; got an output equation only",
+                "use OutputEquation(text) for an output equation by itself",
+            )
         self._sizes = Sizes(self._resolved.equations, self.input, self.states, self._resolved.size_lines)
         self.output = self._choose_output(output)
         self._check_all_read()
@@ -70,7 +74,10 @@ class Cell:
         for parameter in self.init:
             if parameter not in self._parameter_sizes:
                 known = ", ".join(self._parameter_sizes)
-                raise EquationError(f"{name}: init names the parameter {parameter!r}, which the equations do not have{nearest(parameter, self._parameter_sizes)}", f"parameters: {known}")
+                raise EquationError(
+                    f"{name}: init names the parameter {parameter!r}, which the equations do not have{nearest(parameter, self._parameter_sizes)}",
+                    f"parameters: {known}",
+                )
         self.head: OutputEquation | None = output_equation(self._resolved) if self._resolved.output_equations else None
 
     # ---- what the equations say
@@ -111,22 +118,41 @@ class Cell:
         order = self._resolved.order
         if output is not None:
             if output not in order:
-                raise EquationError(f"{self.name}: output must be a name that a line defines; got {output!r}{nearest(output, order)}", f"names: {', '.join(order)}")
+                raise EquationError(
+                    f"{self.name}: output must be a name that a line defines; got {output!r}{nearest(output, order)}",
+                    f"names: {', '.join(order)}",
+                )
             return output
-        read = {n.name for e in self._resolved.equations for n in walk(e.expression) if isinstance(n, Symbol) and n.time != -1}
+        read = {
+            n.name
+            for e in self._resolved.equations
+            for n in walk(e.expression)
+            if isinstance(n, Symbol) and n.time != -1
+        }
         last = [name for name in order if name not in read]
-        plain_values = [name for name in last if name not in self.states]
+        plain_values = [name for name in last if name not in self.states and self._depends_on_state(name)]
         if len(plain_values) == 1:
             return plain_values[0]
         states = [name for name in (last or order) if name in self.states]
         return states[-1] if states else self.states[-1]
 
+    def _depends_on_state(self, name: str) -> bool:
+        """A value like the h of SRU, computed from a state of this step, is the output even though no step reads it back."""
+        table = {e.name: e.expression for e in self._resolved.equations}
+        symbols = [n for n in walk(table[name]) if isinstance(n, Symbol)]
+        return any(n.name in self.states or (n.name in table and self._depends_on_state(n.name)) for n in symbols)
+
     def _check_all_read(self) -> None:
-        head_reads = {n.name for e in self._resolved.output_equations for n in walk(e.expression) if isinstance(n, Symbol)}
+        head_reads = {
+            n.name for e in self._resolved.output_equations for n in walk(e.expression) if isinstance(n, Symbol)
+        }
         wanted = {self.output, *self.states, *head_reads}
         for equation in reversed(self._resolved.equations):
             if equation.name not in wanted:
-                raise EquationError(f"line {equation.line + 1}: {equation.name} is defined, but nothing reads it", f"remove the line, or make it the output: Cell(text, output={equation.name!r})")
+                raise EquationError(
+                    f"line {equation.line + 1}: {equation.name} is defined, but nothing reads it",
+                    f"remove the line, or make it the output: Cell(text, output={equation.name!r})",
+                )
             wanted |= {n.name for n in walk(equation.expression) if isinstance(n, Symbol)}
 
     # ---- sizes and parameters
@@ -134,7 +160,10 @@ class Cell:
     def _size(self, symbol: str | None, input_size: int, hidden_size: int, sizes: Mapping[str, int]) -> int:
         table = {"I": input_size, "H": hidden_size, **sizes}
         if symbol not in table:
-            raise ShapeError(f"{self.name}: the equations declare the size {symbol}; got sizes for {', '.join(sizes) or 'none'}", f"give it as sizes={{{symbol!r}: 64}}")
+            raise ShapeError(
+                f"{self.name}: the equations declare the size {symbol}; got sizes for {', '.join(sizes) or 'none'}",
+                f"give it as sizes={{{symbol!r}: 64}}",
+            )
         return table[symbol]
 
     def check_sizes(self, input_size: int, hidden_size: int, sizes: Mapping[str, int] | None = None) -> dict[str, int]:
@@ -146,16 +175,24 @@ class Cell:
         given = dict(sizes or {})
         for symbol in given:
             if symbol not in self.free_sizes:
-                raise ShapeError(f"{self.name}: sizes names {symbol!r}, which the equations do not declare{nearest(symbol, self.free_sizes)}", f"declared: {', '.join(self.free_sizes) or 'none'}; input and hidden size have arguments of their own")
+                raise ShapeError(
+                    f"{self.name}: sizes names {symbol!r}, which the equations do not declare{nearest(symbol, self.free_sizes)}",
+                    f"declared: {', '.join(self.free_sizes) or 'none'}; input and hidden size have arguments of their own",
+                )
         table = {"I": input_size, "H": hidden_size, **given}
         for symbol in self.free_sizes:
             self._size(symbol, input_size, hidden_size, given)
         words = {"I": "input_size", "H": "hidden_size"}
         for symbol, value in table.items():
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ShapeError(f"{self.name}: {words.get(symbol, f'sizes[{symbol!r}]')} must be a whole number of at least 1; got {value!r}")
+                raise ShapeError(
+                    f"{self.name}: {words.get(symbol, f'sizes[{symbol!r}]')} must be a whole number of at least 1; got {value!r}"
+                )
         if self._sizes.input_equals_hidden and input_size != hidden_size:
-            raise ShapeError(f"{self.name}: the equations combine {self.input} with a state elementwise, so input_size must equal hidden_size; got {input_size} and {hidden_size}", "multiply the input by a matrix first")
+            raise ShapeError(
+                f"{self.name}: the equations combine {self.input} with a state elementwise, so input_size must equal hidden_size; got {input_size} and {hidden_size}",
+                "multiply the input by a matrix first",
+            )
         return table
 
     def state_sizes(self, input_size: int, hidden_size: int, sizes: Mapping[str, int] | None = None) -> dict[str, int]:
@@ -186,7 +223,9 @@ class Cell:
         """Say whether a name is a vector parameter of this cell."""
         return is_vector_name(name) and name not in self._resolved.order and name not in (self.input, *self.masks)
 
-    def parameters(self, input_size: int, hidden_size: int, sizes: Mapping[str, int] | None = None) -> dict[str, tuple[int, ...]]:
+    def parameters(
+        self, input_size: int, hidden_size: int, sizes: Mapping[str, int] | None = None
+    ) -> dict[str, tuple[int, ...]]:
         """Shape of every parameter, in order of the text.
 
         Args:
@@ -201,7 +240,10 @@ class Cell:
             ShapeError: see check_sizes.
         """
         table = self.check_sizes(input_size, hidden_size, sizes)
-        return {name: (table[rows], sum(table[c] for c in columns)) if columns else (table[rows],) for name, (rows, columns) in self._parameter_sizes.items()}
+        return {
+            name: (table[rows], sum(table[c] for c in columns)) if columns else (table[rows],)
+            for name, (rows, columns) in self._parameter_sizes.items()
+        }
 
     def parameter_blocks(self, matrix: str) -> tuple[Block, ...]:
         """The column blocks of a matrix, in order: one for each vector it multiplies."""
@@ -239,17 +281,24 @@ class Cell:
         """Floating-point operations of one step of one sequence; see elman.equations.cost."""
         return cost.flops(self._builder.operations, self.schedule, self.check_sizes(input_size, hidden_size, sizes))
 
-    def bytes(self, input_size: int, hidden_size: int, sizes: Mapping[str, int] | None = None, width: int = 4) -> dict[str, int]:
+    def bytes(
+        self, input_size: int, hidden_size: int, sizes: Mapping[str, int] | None = None, width: int = 4
+    ) -> dict[str, int]:
         """Bytes of parameters, of the state, and of what a training step keeps for the way back; see elman.equations.cost."""
         shapes = self.parameters(input_size, hidden_size, sizes)
-        return cost.bytes_of(shapes, self.schedule, self.check_sizes(input_size, hidden_size, sizes), self.states, self._sizes, width)
+        return cost.bytes_of(
+            shapes, self.schedule, self.check_sizes(input_size, hidden_size, sizes), self.states, self._sizes, width
+        )
 
     # ---- as text
 
     def plain(self) -> str:
         """The equations in the plain notation, in order of the text; parses to the same cell."""
         order = {name: n for n, name in enumerate(self._resolved.order)}
-        lines = [printing.plain_equation(e, self.states) for e in sorted(self._resolved.equations, key=lambda e: order[e.name])]
+        lines = [
+            printing.plain_equation(e, self.states)
+            for e in sorted(self._resolved.equations, key=lambda e: order[e.name])
+        ]
         lines += [printing.plain_equation(e) for e in self._resolved.output_equations]
         lines += [f"{state}<0> = {printing.number_text(value)}" for state, value in self.starts.items()]
         declared = [f"size: {line.name} = {line.size}" for line in self._resolved.size_lines]
@@ -261,7 +310,8 @@ class Cell:
         order = {name: n for n, name in enumerate(self._resolved.order)}
         equations = [*sorted(self._resolved.equations, key=lambda e: order[e.name]), *self._resolved.output_equations]
         constants = {e.name for e in equations if isinstance(e.expression, Number)}
-        return printing_block(equations, [name for name in timed if name not in constants])
+        starts = [Equation(f"{state}<0>", Number(value)) for state, value in self.starts.items()]
+        return printing_block([*starts, *equations], [name for name in timed if name not in constants])
 
     def backward_plain(self) -> str:
         """The derived back-propagation in the plain notation."""
@@ -288,16 +338,32 @@ class Cell:
         return hash(self._identity())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self.text, self.name, self.output, dict(self.functions), dict(self.init), self.source, self.masks)
+        return _restore, (
+            self.text,
+            self.name,
+            self.output,
+            dict(self.functions),
+            dict(self.init),
+            self.source,
+            self.masks,
+        )
 
 
-def _restore(text: str, name: str, output: str, functions: dict[str, str], init: dict[str, str | float], source: str, masks: tuple[str, ...]) -> Cell:
+def _restore(
+    text: str,
+    name: str,
+    output: str,
+    functions: dict[str, str],
+    init: dict[str, str | float],
+    source: str,
+    masks: tuple[str, ...],
+) -> Cell:
     return Cell(text, name=name, output=output, functions=functions, init=init, source=source, masks=masks)
 
 
 def printing_block(equations: list[Equation], timed: list[str]) -> str:
     """Write equations as an align block of LaTeX."""
-    lines = [printing.latex_equation(e, timed).replace("=", "&=", 1) for e in equations]
+    lines = [
+        re.sub(r" (\\mathrel\{\+\})?= ", lambda sign: f" &{sign[0].lstrip()}", printing.latex_equation(e, timed), count=1) for e in equations
+    ]
     return "\\begin{align}\n" + " \\\\\n".join(lines) + "\n\\end{align}"
-
-

@@ -10,7 +10,9 @@ from elman.equations.sizes import Sizes
 
 
 def _pointwise(operations: Iterable[Operation], table: Mapping[str, int]) -> int:
-    return sum(table[op.size] for op in operations if op.size is not None and not op.is_product and op.function != "copy")
+    return sum(
+        table[op.size] for op in operations if op.size is not None and not op.is_product and op.function != "copy"
+    )
 
 
 def flops(forward: Iterable[Operation], schedule: Schedule, table: Mapping[str, int]) -> dict[str, int]:
@@ -30,7 +32,13 @@ def flops(forward: Iterable[Operation], schedule: Schedule, table: Mapping[str, 
     pointwise = _pointwise(lines, table)
     back = sum(_product(op, table, [*lines, *schedule.backward]) for op in schedule.backward if op.is_product)
     back += sum(products.values()) + _pointwise(schedule.backward, table)
-    return {"hoisted": hoisted, "recurrent": recurrent, "pointwise": pointwise, "forward": hoisted + recurrent + pointwise, "backward": back}
+    return {
+        "hoisted": hoisted,
+        "recurrent": recurrent,
+        "pointwise": pointwise,
+        "forward": hoisted + recurrent + pointwise,
+        "backward": back,
+    }
 
 
 def _product(op: Operation, table: Mapping[str, int], lines: list[Operation]) -> int:
@@ -41,7 +49,14 @@ def _product(op: Operation, table: Mapping[str, int], lines: list[Operation]) ->
     return 2 * table[rows or "H"] * table[op.block.size]
 
 
-def bytes_of(shapes: Mapping[str, tuple[int, ...]], schedule: Schedule, table: Mapping[str, int], states: Iterable[str], sizes: Sizes, width: int) -> dict[str, int]:
+def bytes_of(
+    shapes: Mapping[str, tuple[int, ...]],
+    schedule: Schedule,
+    table: Mapping[str, int],
+    states: Iterable[str],
+    sizes: Sizes,
+    width: int,
+) -> dict[str, int]:
     """Count bytes at `width` bytes a number.
 
     Returns:
@@ -54,6 +69,8 @@ def bytes_of(shapes: Mapping[str, tuple[int, ...]], schedule: Schedule, table: M
             size *= n
         count += size
     state = sum(table[sizes.of(s) or "H"] for s in states)
-    read = {a for op in schedule.backward for a in op.arguments} | {a.operand for a in schedule.accumulations if a.operand}
+    read = {a for op in schedule.backward for a in op.arguments} | {
+        a.operand for a in schedule.accumulations if a.operand
+    }
     saved = sum(table[op.size] for op in (*schedule.hoisted, *schedule.step) if op.target in read and op.size)
     return {"parameters": count * width, "state": state * width, "saved": saved * width}

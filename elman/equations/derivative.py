@@ -79,7 +79,14 @@ class _Sweep:
         self._known: dict[tuple[Any, ...], str] = {}
         self._taken: set[str] = set()
 
-    def emit(self, function: str, arguments: tuple[str, ...], size: str | None, block: Block | None = None, value: float | None = None) -> str:
+    def emit(
+        self,
+        function: str,
+        arguments: tuple[str, ...],
+        size: str | None,
+        block: Block | None = None,
+        value: float | None = None,
+    ) -> str:
         simple = self._simplify(function, arguments)
         if simple is not None:
             return simple
@@ -105,7 +112,7 @@ class _Sweep:
         name, count = wanted, 1
         while name in self._taken or name in self.size or name in {f"d_{n}" for n in self.incoming}:
             count += 1
-            name = f"{wanted.removesuffix('.1')}.{count}"
+            name = f"d.{count}" if wanted == "d.1" else f"{wanted}#{count}"
         self._taken.add(name)
         return name
 
@@ -128,7 +135,9 @@ class _Sweep:
             return old
         new = self._fresh(wanted)
         self.operations = [renamed(op, {old: new}) for op in self.operations]
-        self._known = {_renamed_key(key, old, new): new if value == old else value for key, value in self._known.items()}
+        self._known = {
+            _renamed_key(key, old, new): new if value == old else value for key, value in self._known.items()
+        }
         self.pending = {key: [new if v == old else v for v in values] for key, values in self.pending.items()}
         self.accumulations = [_renamed_accumulation(a, old, new) for a in self.accumulations]
         return new
@@ -200,8 +209,9 @@ class _Sweep:
         self.give(operand, self.emit(back, (d,), size, op.block))
 
     def _through_choice(self, op: Operation, d: str) -> None:
-        first, second = op.arguments if op.function == "max" else op.arguments[::-1]
-        taken = self.emit("greater", (first, second), op.size)
+        """The derivative goes to the argument that was taken; at a tie, to the second."""
+        first, second = op.arguments
+        taken = self.emit("greater", (first, second) if op.function == "max" else (second, first), op.size)
         self._give(first, "mul", (d, taken), op.size)
         if second not in self.numbers:
             other = self.emit("sub", (self.number(1.0), taken), op.size)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import reduce
 
-from elman.equations.expressions import Apply, Equation, Expression, Number, Product, Symbol
+from elman.equations.derivative import Accumulation
+from elman.equations.expressions import Apply, Bracket, Equation, Expression, Number, Product, Symbol
 from elman.equations.program import Operation
 from elman.equations.schedule import Schedule
 
@@ -13,8 +15,9 @@ from elman.equations.schedule import Schedule
 def backward_equations(forward: Iterable[Operation], schedule: Schedule) -> list[Equation]:
     """Write the backward step as equations.
 
-    Values of the forward step keep their names; "z_r" is what stands inside the function of line r. Gradients of
-    parameters accumulate over the steps: d_W += outer(d_z, [c<t-1>, x]).
+    Values of the forward step keep their names; "z_r" is what stands inside the function of line r, "v1" and so on are
+    other intermediate values, whose definitions come first. W[0] is the first column block of W. Gradients of parameters
+    accumulate over the steps: d_W += outer(d_z, [c<t-1>, x]).
     """
     return _Writer(tuple(forward), schedule).run()
 
@@ -24,69 +27,105 @@ class _Writer:
         self.schedule = schedule
         self.forward = {op.target: op for op in forward}
         self.backward = {op.target: op for op in schedule.backward}
-        self.names = self._names()
+        self.results = {value: f"d_{leaf}" for leaf, value in schedule.results.items()}
         self.uses = Counter(a for op in schedule.backward for a in op.arguments)
         self.uses.update(a.d_value for a in schedule.accumulations)
         self.uses.update(schedule.results.values())
+        self.auxiliary: dict[str, str] = {}
+        self.names = self._names()
 
     def _names(self) -> dict[str, str]:
-        """Readable names: the last intermediate value of line r, which its function is applied to, is z_r."""
+        """Readable names: what the function of line r is applied to is z_r; other intermediate values are v1, v2 ..."""
+        inside = {
+            op.arguments[0]: f"z_{op.target}"
+            for op in self.forward.values()
+            if len(op.arguments) == 1 and "." not in op.target
+        }
         names: dict[str, str] = {}
-        for op in self.forward.values():
-            if "." not in op.target and len(op.arguments) == 1 and "." in op.arguments[0]:
-                names.setdefault(op.arguments[0], f"z_{op.target}")
         for target in self.backward:
             of = target.removeprefix("d_")
-            names[target] = f"d_{names[of]}" if of in names else target
-        taken = set(names.values())
-        results = {value: f"d_{leaf}" for leaf, value in self.schedule.results.items()}
-        return {**names, **{v: n for v, n in results.items() if n not in taken or names.get(v) == n}}
+            arrived, again, _ = of.partition("#")
+            if target in self.results:
+                names[target] = self.results[target]
+            elif of in inside and "." in of:
+                names[target] = f"d_{inside[of]}"
+            elif again and arrived in self.schedule.incoming:
+                names[target] = f"d_{arrived}"
+            elif of in self.forward and "." in of and self._is_line(target):
+                names[target] = f"d_{self.auxiliary.setdefault(of, f'v{len(self.auxiliary) + 1}')}"
+            elif "." in target and self._is_line(target):
+                names[target] = f"e{sum(name.startswith('e') for name in names.values()) + 1}"
+        return names
 
     def run(self) -> list[Equation]:
-        lines = []
-        results = set(self.schedule.results.values())
-        for target, op in self.backward.items():
-            shown = target in results or (self.uses[target] > 1 and op.function != "number") or self._is_target(target)
-            if shown:
-                lines.append(Equation(self._name(target), self._expand(op)))
-        return [*lines, *self._accumulations()]
+        shown = [(target, op) for target, op in self.backward.items() if self._is_line(target)]
+        lines = [self._line(target, op) for target, op in shown]
+        helpers = [Equation(name, self._expand(self.forward[value])) for value, name in self.auxiliary.items()]
+        return [*helpers, *lines, *self._accumulations()]
 
-    def _is_target(self, target: str) -> bool:
-        return any(target in (a.d_value, a.operand) for a in self.schedule.accumulations)
+    def _is_line(self, target: str) -> bool:
+        op = self.backward[target]
+        read = any(target in (a.d_value, a.operand) for a in self.schedule.accumulations)
+        return target in self.results or read or (self.uses[target] > 1 and op.function != "number")
 
-    def _name(self, value: str) -> str:
-        return self.names.get(value, value).replace("d.", "d_v")
+    def _line(self, target: str, op: Operation) -> Equation:
+        """What arrives from the step after has the name d_c already; the step adds to it."""
+        name, expression = self.names.get(target, target), self._expand(op)
+        terms = _terms(expression)
+        if Symbol(name) in terms:
+            rest = [term for term in terms if term != Symbol(name)]
+            return Equation(name, reduce(lambda a, b: Apply("add", (a, b)), rest), accumulates=True)
+        return Equation(name, expression)
 
     def _value(self, name: str) -> Expression:
         """The expression that stands for a value: its name when it is written as a line, else what computes it."""
         op = self.backward.get(name)
+        if op is not None and op.function == "number":
+            return Number(op.value or 0.0)
         if op is not None:
-            if op.function == "number":
-                return Number(op.value or 0.0)
-            once = self.uses[name] <= 1 and name not in self.schedule.results.values() and not self._is_target(name)
-            return self._expand(op) if once else Symbol(self._name(name))
+            return Symbol(self.names.get(name, name)) if self._is_line(name) else self._expand(op)
+        if name in self.auxiliary:
+            return Symbol(self.auxiliary[name])
         if name in self.forward and "." in name:
             return self._expand(self.forward[name])
-        if name.endswith("<t-1>"):
-            return Symbol(name.removesuffix("<t-1>"), -1)
-        return Symbol(name)
+        return Symbol(name.removesuffix("<t-1>"), -1) if name.endswith("<t-1>") else Symbol(name)
 
     def _expand(self, op: Operation) -> Expression:
         if op.function == "number":
             return Number(op.value or 0.0)
         if op.block is not None:
-            many = sum(1 for other in {o.block.index for o in self.forward.values() if o.block and o.block.matrix == op.block.matrix}) > 1
-            matrix = f"{op.block.matrix}[{op.block.index}]" if many else op.block.matrix
+            matrix = f"{op.block.matrix}[{op.block.index}]" if self._blocks(op.block.matrix) > 1 else op.block.matrix
             return Product(matrix, (self._value(op.arguments[0]),), op.function == "product_transposed")
+        if op.function == "copy":
+            return self._value(op.arguments[0])
         return Apply(op.function, tuple(self._value(a) for a in op.arguments))
 
+    def _blocks(self, matrix: str) -> int:
+        return len({op.block.index for op in self.forward.values() if op.block and op.block.matrix == matrix})
+
     def _accumulations(self) -> list[Equation]:
-        lines = []
+        """Parameter gradients; the blocks of a matrix that share their left factor are written as one product."""
+        grouped: dict[tuple[str, str], list[Accumulation]] = {}
         for a in self.schedule.accumulations:
-            value = self._value(a.d_value)
-            if a.operand is not None:
-                value = Apply("outer", (value, self._value(a.operand)))
-            many = a.block is not None and len({b.block.index for b in self.schedule.accumulations if b.block and b.parameter == a.parameter}) > 1
-            name = f"d_{a.parameter}[{a.block.index}]" if many and a.block else f"d_{a.parameter}"
-            lines.append(Equation(name, value, accumulates=True))
+            grouped.setdefault((a.parameter, a.d_value), []).append(a)
+        lines = []
+        for (parameter, d_value), group in grouped.items():
+            group = sorted(group, key=lambda a: a.block.index if a.block else 0)
+            whole = len(group) == self._blocks(parameter)
+            for part in [group] if whole or group[0].block is None else [[a] for a in group]:
+                lines.append(self._accumulation(parameter, d_value, part))
         return lines
+
+    def _accumulation(self, parameter: str, d_value: str, group: list[Accumulation]) -> Equation:
+        block, operands = group[0].block, tuple(self._value(a.operand) for a in group if a.operand)
+        if block is None or not operands:
+            return Equation(f"d_{parameter}", self._value(d_value), accumulates=True)
+        right = operands[0] if len(operands) == 1 else Bracket(operands)
+        name = f"d_{parameter}[{block.index}]" if len(group) < self._blocks(parameter) else f"d_{parameter}"
+        return Equation(name, Apply("outer", (self._value(d_value), right)), accumulates=True)
+
+
+def _terms(node: Expression) -> list[Expression]:
+    if isinstance(node, Apply) and node.function == "add":
+        return [term for argument in node.arguments for term in _terms(argument)]
+    return [node]

@@ -47,7 +47,7 @@ SYMBOL.2: /({_COMMAND}|(?:{_WORDS})(?![A-Za-z])|[^\W\d_]){_SCRIPT}*/
 TIMES.5: /\*|⊙|∘|·|×/
 FRACTION.6: /\\frac/
 CALL.6: /\\sqrt(?=\s*\{)/
-SYMBOL.2: /[^\W\d_]\w*(?:(?<=_[tnk])[+-]1(?![\w.]))?(?:~|\^(?!\w)|\^T(?!\w)|>(?=[\s,\]<])|<(?=[\s,\]]))?(?:<(?:[a-z](?:\s*[+-]\s*\d)?|0)>)?/
+SYMBOL.2: /[^\W\d_]\w*(?:(?<=_)\{[^{}]*\})?(?:(?<=_[tnk])[+-]1(?![\w.]))?(?:~|\^(?!\w)|\^T(?!\w)|>(?=[\s,\]<])|<(?=[\s,\]]))?(?:<(?:[a-z](?:\s*[+-]\s*\d)?|0)>)?/
 """,
 }
 _PARSERS = {
@@ -60,7 +60,7 @@ _CLEAN_LATEX = [
     r"\\(?:begin|end)\s*\{[^}]*\}(?:\[[^\]]*\])?",
     r"\\(?:left|right|[bB]igg?[lrm]?)(?![A-Za-z])\.?",
     r"\\(?:label|tag|eqref)\s*\{[^}]*\}",
-    r"\\(?:quad|qquad|nonumber|notag|displaystyle|limits|hfill|hspace\{[^}]*\}|,|;|:|!|\s)(?![A-Za-z])",
+    r"(?<!\\)\\(?:quad|qquad|nonumber|notag|displaystyle|limits|hfill|hspace\{[^}]*\}|,|;|:|!|\s)(?![A-Za-z])",
     r"\\[\[\]()](?=\s|$)|^\s*\\[\[(]|\\[\])]\s*$",
     r"\$+\s*(?:\\cdot(?![A-Za-z]))?",
     r"&",
@@ -98,8 +98,8 @@ class SizeLine:
 
 
 def is_latex(text: str) -> bool:
-    """Say whether `text` is written in LaTeX: it has a command, or braces on a script."""
-    return re.search(r"\\[A-Za-z(\[\\]|[_^]\s*\{|\$", text) is not None
+    """Say whether `text` is written in LaTeX: it has a command, a dollar sign or a superscript in braces."""
+    return re.search(r"\\[A-Za-z(\[\\]|\^\s*\{|\$", text) is not None
 
 
 def caret_error(text: str, position: Position, message: str, hint: str | None = None) -> EquationError:
@@ -127,7 +127,10 @@ def parse(text: str) -> tuple[list[RawEquation], list[SizeLine]]:
         else:
             equations.append(_parse_statement(text, characters, notation))
     if not equations:
-        raise EquationError("equations: at least one line with '=' must be given; got none", "write for example: h = tanh(W_h h<t-1> + W_x x + b)")
+        raise EquationError(
+            "equations: at least one line with '=' must be given; got none",
+            "write for example: h = tanh(W_h h<t-1> + W_x x + b)",
+        )
     return equations, sizes
 
 
@@ -141,7 +144,13 @@ def _statements(text: str, notation: str) -> list[list[tuple[str, Position]]]:
             characters = [(letter, Position(number, start + column)) for column, letter in enumerate(piece)]
             has_own_side = re.search(r"(?<![<>=])=", piece) is not None
             open_before = bool(found) and not found[-1][-1][0].strip() == "" and found[-1][-1][0] in "=+-*("
-            if found and (not has_own_side or open_before) and "=" in "".join(c for c, _ in found[-1]) and re.match(r"\s*([-+*/)\]]|\\|[A-Za-z(\[])", piece) and _continues(found[-1], piece):
+            if (
+                found
+                and (not has_own_side or open_before)
+                and "=" in "".join(c for c, _ in found[-1])
+                and re.match(r"\s*([-+*/)\]]|\\|[A-Za-z(\[])", piece)
+                and _continues(found[-1], piece)
+            ):
                 found[-1] += [(" ", characters[0][1]), *characters]
             else:
                 found.append(characters)
@@ -189,19 +198,45 @@ def _parse_statement(text: str, characters: list[tuple[str, Position]], notation
 
 def _explain(text: str, statement: str, places: list[Position], error: UnexpectedInput, notation: str) -> EquationError:
     at = error.pos_in_stream if error.pos_in_stream is not None else len(statement) - 1
+    if "=" not in statement:
+        return caret_error(
+            text,
+            places[0],
+            "an equation must have the form 'name = expression'; got no '='",
+            "comments begin with # (plain) or % (LaTeX)",
+        )
     if isinstance(error, UnexpectedToken) and error.token.type == "$END":
         at = len(statement.rstrip())
         place = Position(places[-1].line, places[min(at, len(places) - 1)].column + (at >= len(places)))
-        return caret_error(text, place, "the equation must go on here; it ends too early", "check that every bracket is closed and every operator has a right-hand side")
+        return caret_error(
+            text,
+            place,
+            "the equation must go on here; it ends too early",
+            "check that every bracket is closed and every operator has a right-hand side",
+        )
     letter = statement[at] if 0 <= at < len(statement) else ""
     place = places[min(max(at, 0), len(places) - 1)]
-    if "=" not in statement:
-        return caret_error(text, places[0], "an equation must have the form 'name = expression'; got no '='", "comments begin with # (plain) or % (LaTeX)")
     if letter == "^":
-        return caret_error(text, place, "powers are not an operator of cells; got '^'", "write x * x for a square; a superscript T after a matrix transposes it")
+        return caret_error(
+            text,
+            place,
+            "powers are not an operator of cells; got '^'",
+            "write x * x for a square; a superscript T after a matrix transposes it",
+        )
     what = "character" if isinstance(error, UnexpectedCharacters) else "text"
-    shown = repr(letter) if isinstance(error, UnexpectedCharacters) or not isinstance(error, UnexpectedToken) else repr(str(error.token))
-    return caret_error(text, place, f"a name, number, operator or bracket must stand here; got the {what} {shown}", "operators are + - * /; functions are called as tanh(...); LaTeX commands begin with a backslash" if notation == "plain" else "read as LaTeX because of a backslash, '$' or braces after _ or ^; names are single letters there")
+    shown = (
+        repr(letter)
+        if isinstance(error, UnexpectedCharacters) or not isinstance(error, UnexpectedToken)
+        else repr(str(error.token))
+    )
+    return caret_error(
+        text,
+        place,
+        f"a name, number, operator or bracket must stand here; got the {what} {shown}",
+        "operators are + - * /; functions are called as tanh(...); LaTeX commands begin with a backslash"
+        if notation == "plain"
+        else "read as LaTeX because of a backslash, '$' or braces after _ or ^; names are single letters there",
+    )
 
 
 @v_args(meta=True)

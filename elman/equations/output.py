@@ -80,7 +80,10 @@ def output_equation(resolved: Resolved) -> OutputEquation:
         function, expression = expression.function, expression.arguments[0]
     for node in walk(expression):
         if isinstance(node, Product) and not all(isinstance(part, Symbol) for part in node.parts):
-            raise EquationError(f"output equation: {node.matrix} must multiply values of the cell; got an expression", "compute it in a line of its own")
+            raise EquationError(
+                f"output equation: {node.matrix} must multiply values of the cell; got an expression",
+                "compute it in a line of its own",
+            )
     reads = [n.name for n in walk(expression) if isinstance(n, Symbol) and not is_vector_name(n.name)]
     return OutputEquation(last.name, function, expression, tuple(dict.fromkeys(reads)))
 

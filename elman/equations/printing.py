@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from elman.equations.expressions import Apply, Equation, Expression, Number, Product, Symbol
+from elman.equations.expressions import Apply, Bracket, Equation, Expression, Number, Product, Symbol
 from elman.equations.functions import FUNCTIONS, OPERATORS
 
 _RANK = {"add": 1, "sub": 1, "neg": 1, "mul": 2, "div": 2}
@@ -24,8 +24,14 @@ def number_text(value: float) -> str:
 class _Style:
     """How one notation writes names, functions, products and the operators between them."""
 
-    def __init__(self, name: Callable[[Symbol], str], function: Callable[[str], str], matrix: Callable[[str], str], times: str) -> None:
-        self.name, self.function, self.matrix, self.times = name, function, matrix, times
+    def __init__(
+        self,
+        name: Callable[[Symbol], str],
+        function: Callable[[str], str],
+        matrix: Callable[[str], str],
+        transposed: str,
+    ) -> None:
+        self.name, self.function, self.matrix, self.transposed = name, function, matrix, transposed
 
     def text(self, node: Expression, rank: int = 0) -> str:
         """Write `node`, in brackets when its operator binds more weakly than `rank`."""
@@ -34,6 +40,8 @@ class _Style:
                 return number_text(value) if value >= 0 else f"({number_text(value)})"
             case Symbol():
                 return self.name(node)
+            case Bracket(items=items):
+                return f"[{', '.join(self.text(item) for item in items)}]"
             case Product():
                 written = self._product(node)
                 return f"({written})" if rank > 3 else written
@@ -50,12 +58,12 @@ class _Style:
         if node.function == "neg":
             return f"-{self.text(node.arguments[0], 2)}"
         left, right = node.arguments
-        sign = self.times if node.function == "mul" else OPERATORS[node.function]
+        sign = OPERATORS[node.function]
         # a - (b + c) and a / (b * c) need their brackets; so does a * (b * c), to keep the order of evaluation.
         return f"{self.text(left, own)} {sign} {self.text(right, own + 1)}"
 
     def _product(self, node: Product) -> str:
-        matrix = self.matrix(node.matrix) + ("^T" if node.transposed else "")
+        matrix = self.matrix(node.matrix) + (self.transposed if node.transposed else "")
         if len(node.parts) > 1:
             return f"{matrix} [{', '.join(self.text(part) for part in node.parts)}]"
         part = node.parts[0]
@@ -71,18 +79,27 @@ def _plain_name(symbol: Symbol) -> str:
 def latex_name(name: str) -> str:
     r"""Write a normalised name in LaTeX: "Gamma_u" gives \Gamma_{u}, "c~" gives \tilde{c}."""
     if name.startswith("d_"):
-        return rf"\delta {latex_name(name[2:])}"
+        before = "^{<t-1>}" if name.endswith("<t-1>") else ""
+        return rf"\delta {latex_name(name[2:].removesuffix('<t-1>'))}{before}"
+    if name.startswith("z_"):
+        return f"z_{{{latex_name(name[2:])}}}"
+    name, _, block = name.partition("[")
     base, _, subscript = name.partition("_")
-    accent = re.search(r"[~^<>]$", base)
-    base = base.rstrip("~^<>")
+    accent = base[-1:] if base[-1:] in _ACCENTS else ""
+    base = base.removesuffix(accent)
     letter = f"\\{base}" if base in _GREEK else base if len(base) == 1 else rf"\mathrm{{{base}}}"
-    if accent:
-        letter = {"~": r"\tilde", "^": r"\hat", ">": r"\vec", "<": r"\overleftarrow"}[accent[0]] + "{" + letter + "}"
-    return letter + (rf"_{{\mathrm{{{subscript}}}}}" if len(subscript) > 1 and not subscript.isdigit() and "_" not in subscript and len(subscript) > 2 else f"_{{{_escaped(subscript)}}}" if subscript else "")
+    letter = f"{_ACCENTS[accent]}{{{letter}}}" if accent else letter
+    below = f"_{{{_latex_subscript(subscript)}}}" if subscript else ""
+    return letter + below + (f"^{{[{block}}}" if block else "")
 
 
-def _escaped(subscript: str) -> str:
-    return subscript.replace("_", "")
+_ACCENTS = {"~": r"\tilde", "^": r"\hat", ">": r"\vec", "<": r"\overleftarrow"}
+
+
+def _latex_subscript(subscript: str) -> str:
+    if "_" in subscript:
+        return r"\mathrm{" + subscript.replace("_", r"\_") + "}"
+    return f"\\{subscript}" if subscript in _GREEK else subscript
 
 
 def _latex_symbol(symbol: Symbol) -> str:
@@ -95,7 +112,7 @@ def _latex_function(name: str) -> str:
     return FUNCTIONS[name].latex if name in FUNCTIONS else _LATEX_OUTPUT.get(name, rf"\operatorname{{{name}}}")
 
 
-PLAIN = _Style(_plain_name, lambda name: name, lambda name: name, "*")
+PLAIN = _Style(_plain_name, lambda name: name, lambda name: name, "^T")
 
 
 def plain(node: Expression) -> str:
@@ -108,9 +125,11 @@ def latex(node: Expression, timed: Iterable[str] = ()) -> str:
     names = frozenset(timed)
 
     def write(symbol: Symbol) -> str:
-        return _latex_symbol(Symbol(symbol.name, symbol.time if symbol.time == -1 else 0 if symbol.name in names else None))
+        return _latex_symbol(
+            Symbol(symbol.name, symbol.time if symbol.time == -1 else 0 if symbol.name in names else None)
+        )
 
-    return _Style(write, _latex_function, latex_name, "*").text(node)
+    return _Style(write, _latex_function, latex_name, r"{}^{\top}").text(node)
 
 
 def plain_equation(equation: Equation, states: Iterable[str] = ()) -> str:
@@ -122,12 +141,16 @@ def plain_equation(equation: Equation, states: Iterable[str] = ()) -> str:
 def latex_equation(equation: Equation, timed: Iterable[str]) -> str:
     """Write one line in LaTeX."""
     names = frozenset(timed)
-    mark = "^{<t>}" if equation.name in names else ""
+    name, start, _ = equation.name.partition("<0>")
+    mark = "^{<0>}" if start else "^{<t>}" if name in names else ""
     sign = r"\mathrel{+}=" if equation.accumulates else "="
-    return f"{latex_name(equation.name)}{mark} {sign} {latex(equation.expression, names)}"
+    return f"{latex_name(name)}{mark} {sign} {latex(equation.expression, names)}"
 
 
 def aligned(lines: list[str]) -> str:
     """Put the equals signs of plain equations below each other."""
-    width = max((line.index("=") for line in lines), default=0)
-    return "\n".join(line[: line.index("=")].ljust(width) + line[line.index("=") :] for line in lines)
+    split = [re.match(r"(.*?) (\+?=) (.*)", line) for line in lines]
+    parts = [match.groups() for match in split if match]
+    width = max((len(left) for left, _, _ in parts), default=0)
+    signs = max((len(sign) for _, sign, _ in parts), default=0)
+    return "\n".join(f"{left.ljust(width)} {sign.rjust(signs)} {right}" for left, sign, right in parts)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from elman.equations.expressions import Apply, Equation, Expression, Number, Product, Symbol
 from elman.equations.sizes import Sizes
 
-FOLD = {
+FOLD: dict[str, Callable[..., float]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
@@ -86,7 +86,9 @@ class Builder:
         result = self.lower(equation.expression)
         last = self.operations[-1] if len(self.operations) > before else None
         if last is not None and last.target == result and "." in result:
-            self.operations[-1] = Operation(equation.name, last.function, last.arguments, last.size, last.value, last.block)
+            self.operations[-1] = Operation(
+                equation.name, last.function, last.arguments, last.size, last.value, last.block
+            )
             self._rename(result, equation.name)
         else:
             self._append(equation.name, "copy", (result,), self.sizes.of(equation.name), None, None)
@@ -166,7 +168,14 @@ class Builder:
         """Say whether a value can be computed before the loop over time."""
         return self.steady.get(name, not name.endswith("<t-1>"))
 
-    def emit(self, function: str, arguments: tuple[str, ...], size: str | None, value: float | None = None, block: Block | None = None) -> str:
+    def emit(
+        self,
+        function: str,
+        arguments: tuple[str, ...],
+        size: str | None,
+        value: float | None = None,
+        block: Block | None = None,
+    ) -> str:
         """Append an operation, or return the name of an equal one that is there."""
         key = (function, arguments, value, block and (block.matrix, block.index))
         if key not in self._known:
@@ -176,7 +185,15 @@ class Builder:
             self._known[key] = target
         return self._known[key]
 
-    def _append(self, target: str, function: str, arguments: tuple[str, ...], size: str | None, value: float | None, block: Block | None) -> None:
+    def _append(
+        self,
+        target: str,
+        function: str,
+        arguments: tuple[str, ...],
+        size: str | None,
+        value: float | None,
+        block: Block | None,
+    ) -> None:
         self.operations.append(Operation(target, function, arguments, size, value, block))
         self.steady[target] = all(self.is_steady(a) for a in arguments)
         number = value if function == "number" else self._numbers.get(arguments[0]) if function == "copy" else None

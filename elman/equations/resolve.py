@@ -30,7 +30,7 @@ from elman.errors import EquationError, nearest
 _MATRIX = re.compile(r"[WUVR](?:_?\w*)?$")
 _VECTOR = re.compile(r"(?:b|w|p)(?:_\w+|\d*)$")
 _OUTPUT_NAME = re.compile(r"y(\^|_hat)?(_\w+)?$")
-_RESERVED = ("t", "size", "I", "H", "T", "B")
+_RESERVED = ("t", "size")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,14 @@ def resolve(text: str, functions: Mapping[str, str] | None = None, masks: tuple[
 class _Resolver:
     """The passes of `resolve`, which share the text (for carets) and the tables they fill."""
 
-    def __init__(self, text: str, raw: list[RawEquation], sizes: list[SizeLine], functions: dict[str, str], masks: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        text: str,
+        raw: list[RawEquation],
+        sizes: list[SizeLine],
+        functions: dict[str, str],
+        masks: tuple[str, ...],
+    ) -> None:
         self.masks = masks
         self.text, self.raw, self.sizes, self.functions = text, raw, sizes, functions
         self.index = self._find_index()
@@ -95,7 +102,9 @@ class _Resolver:
         self.shift = 0
         for name, meaning in functions.items():
             if meaning not in FUNCTIONS and meaning not in OUTPUT_FUNCTIONS:
-                raise EquationError(f"functions: {name!r} must be bound to a known function; got {meaning!r}{nearest(meaning, FUNCTIONS)}")
+                raise EquationError(
+                    f"functions: {name!r} must be bound to a known function; got {meaning!r}{nearest(meaning, FUNCTIONS)}"
+                )
 
     def error(self, place: Position, message: str, hint: str | None = None) -> EquationError:
         return caret_error(self.text, place, message, hint)
@@ -115,11 +124,17 @@ class _Resolver:
                         continue
                     (certain if script.certain_time else offsets if time[1] else plain)[time[0]] += 1
                     if abs(time[1]) > 1:
-                        raise self.error(place, f"a step may read the step before only; got an offset of {time[1]:+d}", "keep the older value in a state of its own: d = h<t-1>, then read d<t-1>")
+                        raise self.error(
+                            place,
+                            f"a step may read the step before only; got an offset of {time[1]:+d}",
+                            "keep the older value in a state of its own: d = h<t-1>, then read d<t-1>",
+                        )
         for table in (certain, offsets):
             if len(table) > 1:
                 found = ", ".join(sorted(table))
-                raise EquationError(f"equations: one letter must stand for time; got {found}", "write every time as t: h<t-1>")
+                raise EquationError(
+                    f"equations: one letter must stand for time; got {found}", "write every time as t: h<t-1>"
+                )
             if table:
                 return next(iter(table))
         return "t" if "t" in plain else None
@@ -137,7 +152,11 @@ class _Resolver:
             elif script.certain_time and script.text == "0":
                 start = True
             elif script.superscript and script.text.isdigit() and not is_matrix_name(name):
-                raise self.error(place, f"powers are not an operator of cells; got {name}^{script.text}", f"write {name} * {name} for a square")
+                raise self.error(
+                    place,
+                    f"powers are not an operator of cells; got {name}^{script.text}",
+                    f"write {name} * {name} for a square",
+                )
             elif script.text:
                 name += f"_{script.text}"
         return name, time, transposed, start
@@ -165,26 +184,51 @@ class _Resolver:
         self.defined = self._definitions(lines)
         self.constants = {left.name for left, right, _ in lines if isinstance(left, Symbol) and _is_constant(right)}
         self.input = self._find_input(lines)
-        equations = [Equation(left.name, self._resolve(right), line) for left, right, line in lines if isinstance(left, Symbol)]
+        equations = [
+            Equation(left.name, self._resolve(right), line) for left, right, line in lines if isinstance(left, Symbol)
+        ]
         inner, outer = self._split_output(equations)
         states = tuple(e.name for e in inner if self._is_state(e.name, equations))
         self._check_states(lines, inner, states)
         if inner and self.input is None:
-            raise EquationError("equations: a cell must read an input; none of the names is one", "call it x, or mark it with the time: u<t>")
+            raise EquationError(
+                "equations: a cell must read an input; none of the names is one",
+                "call it x, or mark it with the time: u<t>",
+            )
         ordered = self._sorted(inner)
-        return Resolved(tuple(ordered), tuple(e.name for e in inner), tuple(outer), self.input or "x", states, self.starts, self.blocks, tuple(self.sizes))
+        return Resolved(
+            tuple(ordered),
+            tuple(e.name for e in inner),
+            tuple(outer),
+            self.input or "x",
+            states,
+            self.starts,
+            self.blocks,
+            tuple(self.sizes),
+        )
 
     def _is_declaration(self, left: Expression, right: Expression, line: int) -> bool:
         """Take `a<0> = 0` and `[W_aa W_ax] = W_a` aside; they define no value of a step."""
         if isinstance(left, Symbol) and left.name.endswith("<0>"):
             value = right.value if isinstance(right, Number) else None
             if value is None:
-                raise self.error(left.position, f"the start of {left.name[:-3]} must be a number; got an expression", "write a<0> = 0, and give other initial states to the layer")
+                raise self.error(
+                    left.position,
+                    f"the start of {left.name[:-3]} must be a number; got an expression",
+                    "write a<0> = 0, and give other initial states to the layer",
+                )
             self.starts[left.name[:-3]] = value
             return True
         for side, other in ((left, right), (right, left)):
-            if isinstance(side, Bracket) and not side.round and isinstance(other, Symbol) and is_matrix_name(other.name):
-                items = side.items[0].items if len(side.items) == 1 and isinstance(side.items[0], Sequence) else side.items
+            if (
+                isinstance(side, Bracket)
+                and not side.round
+                and isinstance(other, Symbol)
+                and is_matrix_name(other.name)
+            ):
+                items = (
+                    side.items[0].items if len(side.items) == 1 and isinstance(side.items[0], Sequence) else side.items
+                )
                 self.blocks[other.name] = tuple(item.name for item in items if isinstance(item, Symbol))
                 return True
         return False
@@ -196,19 +240,42 @@ class _Resolver:
             self.shift = 1
         elif -1 in times or 1 in times:
             bad = next(left for left, _, _ in lines if isinstance(left, Symbol) and left.time in (-1, 1))
-            raise self.error(bad.position, f"every line must define its name at the same step; {bad.name} is defined at t{bad.time:+d}", "define h<t> from h<t-1>")
+            raise self.error(
+                bad.position,
+                f"every line must define its name at the same step; {bad.name} is defined at t{bad.time:+d}",
+                "define h<t> from h<t-1>",
+            )
 
     def _definitions(self, lines: list[tuple[Expression, Expression, int]]) -> dict[str, Position]:
         defined: dict[str, Position] = {}
         for left, _, line in lines:
             if not isinstance(left, Symbol):
-                raise self.error(Position(line, position_of(left).column), "the left side of an equation must be one name", "write name = expression")
+                raise self.error(
+                    Position(line, position_of(left).column),
+                    "the left side of an equation must be one name",
+                    "write name = expression",
+                )
             name = left.name
-            reserved = name in _RESERVED or name in FUNCTIONS or name in ALIASES or (left.time is None and (is_matrix_name(name) or name in ("b",) or re.match(r"b_", name)))
+            reserved = (
+                name in _RESERVED
+                or name in FUNCTIONS
+                or name in ALIASES
+                or (left.time is None and (is_matrix_name(name) or name in ("b",) or re.match(r"b_", name)))
+            )
             if reserved:
-                raise self.error(left.position, f"{name!r} is reserved and cannot be defined by a line", "names beginning with W, U, V, R are matrices and with b biases; both are learned, not defined" if name not in FUNCTIONS else "it is a function")
+                raise self.error(
+                    left.position,
+                    f"{name!r} is reserved and cannot be defined by a line",
+                    "names beginning with W, U, V, R are matrices and with b biases; both are learned, not defined"
+                    if name not in FUNCTIONS
+                    else "it is a function",
+                )
             if name in defined:
-                raise self.error(left.position, f"{name!r} must be defined once; line {defined[name].line + 1} defines it already", "give the second one another name")
+                raise self.error(
+                    left.position,
+                    f"{name!r} must be defined once; line {defined[name].line + 1} defines it already",
+                    "give the second one another name",
+                )
             defined[name] = left.position
         return defined
 
@@ -220,7 +287,12 @@ class _Resolver:
         times: dict[str, set[int | None]] = {}
         for _, right, _ in lines:
             for node in walk(right):
-                if isinstance(node, Symbol) and node.name not in self.defined and node.name not in self.masks and not self._is_function(node.name):
+                if (
+                    isinstance(node, Symbol)
+                    and node.name not in self.defined
+                    and node.name not in self.masks
+                    and not self._is_function(node.name)
+                ):
                     times.setdefault(node.name, set()).add(self._time(node))
         candidates = []
         for name, at in times.items():
@@ -234,7 +306,13 @@ class _Resolver:
         return candidates[0] if len(candidates) == 1 else None
 
     def _is_function(self, name: str) -> bool:
-        return name in FUNCTIONS or name in ALIASES or name in OUTPUT_FUNCTIONS or name in self.functions or name in UNBOUND
+        return (
+            name in FUNCTIONS
+            or name in ALIASES
+            or name in OUTPUT_FUNCTIONS
+            or name in self.functions
+            or name in UNBOUND
+        )
 
     # ---- meaning of expressions
 
@@ -248,7 +326,9 @@ class _Resolver:
                 return self._resolve_sequence(list(items), node.position)
             case Bracket(items=items):
                 if len(items) != 1:
-                    raise self.error(node.position, f"a list of {len(items)} vectors must follow a matrix", "write W [a, b]")
+                    raise self.error(
+                        node.position, f"a list of {len(items)} vectors must follow a matrix", "write W [a, b]"
+                    )
                 return self._resolve(items[0])
             case Apply(function=function, arguments=arguments):
                 return Apply(function, tuple(self._resolve(a) for a in arguments), node.position)
@@ -265,20 +345,28 @@ class _Resolver:
         if re.match(r".+[<>]$", name):
             return Symbol(name, 0, position=place)
         if is_matrix_name(name) and time is None:
-            raise self.error(place, f"the matrix {name} must be followed by the vector it multiplies", f"write {name} x; an elementwise weight begins with w or p")
+            raise self.error(
+                place,
+                f"the matrix {name} must be followed by the vector it multiplies",
+                f"write {name} x; an elementwise weight begins with w or p",
+            )
         if is_vector_name(name) and time is None:
             return Symbol(name, 0, position=place)
         if self._is_function(name):
             raise self.error(place, f"the function {name} must be followed by its argument in brackets")
         if time == -1:
             hint = f"add a line {name}<t> = …, or correct the name"
-            raise self.error(place, f"{name}<t-1> is read, but no line defines {name}: the state is never updated{nearest(name, self.defined)}", hint)
+            raise self.error(
+                place,
+                f"{name}<t-1> is read, but no line defines {name}: the state is never updated{nearest(name, self.defined)}",
+                hint,
+            )
         raise self._unknown(name, place)
 
     def _unknown(self, name: str, place: Position) -> EquationError:
         known = [*self.defined, *([self.input] if self.input else [])]
         hint = f"known names: {', '.join(known)}; parameters begin with W, U, V, R (matrices), b (biases), w or p (elementwise weights)"
-        return self.error(place, f"unknown name {name!r}{nearest(name, [*known, *CELL_FUNCTIONS])}", hint)
+        return self.error(place, f"unknown name {name!r}{nearest(name, known)}", hint)
 
     def _resolve_sequence(self, items: list[Expression], place: Position) -> Expression:
         first, rest = items[0], items[1:]
@@ -286,20 +374,45 @@ class _Resolver:
             return self._resolve(first)
         if isinstance(first, Symbol) and self._calls(first, rest):
             return self._call(first, rest)
-        if isinstance(first, Symbol) and first.name not in self.defined and first.name != self.input and is_matrix_name(first.name):
+        if (
+            isinstance(first, Symbol)
+            and first.name not in self.defined
+            and first.name != self.input
+            and is_matrix_name(first.name)
+        ):
             return self._product(first, rest)
-        if isinstance(first, Number) or (isinstance(first, Symbol) and first.name in self.constants):
+        if _is_constant(first) or (isinstance(first, Symbol) and first.name in self.constants):
             return Apply("mul", (self._resolve(first), self._resolve_sequence(rest, place)), place)
-        if len(rest) == 1 and isinstance(rest[0], Symbol) and is_matrix_name(rest[0].name) and rest[0].name not in self.defined:
+        if (
+            len(rest) == 1
+            and isinstance(rest[0], Symbol)
+            and is_matrix_name(rest[0].name)
+            and rest[0].name not in self.defined
+        ):
             # Row convention, x W: the same product with the matrix written on the right.
             return self._product(rest[0], [first])
         if not rest:
             return self._resolve(first)
-        if isinstance(first, Symbol) and isinstance(rest[0], Bracket) and rest[0].round and first.name not in self.defined and first.name != self.input:
+        if (
+            isinstance(first, Symbol)
+            and isinstance(rest[0], Bracket)
+            and rest[0].round
+            and first.name not in self.defined
+            and first.name != self.input
+        ):
             known = sorted({*CELL_FUNCTIONS, *OUTPUT_FUNCTIONS})
-            raise self.error(first.position, f"unknown function {first.name!r}{nearest(first.name, known)}", f"functions: {', '.join(known)}")
+            raise self.error(
+                first.position,
+                f"unknown function {first.name!r}{nearest(first.name, known)}",
+                f"functions: {', '.join(known)}",
+            )
         self._resolve(first)
-        raise self.error(position_of(rest[0]) if not isinstance(rest[0], Number) else place, "two vectors stand side by side with no operator between them", "write * for the elementwise product (\\odot in LaTeX)")
+        self._resolve_sequence(rest, place)
+        raise self.error(
+            position_of(rest[0]) if not isinstance(rest[0], Number) else place,
+            "two vectors stand side by side with no operator between them",
+            "write * for the elementwise product (\\odot in LaTeX)",
+        )
 
     def _calls(self, first: Symbol, rest: list[Expression]) -> bool:
         return first.name not in self.defined and self._is_function(first.name) and bool(rest)
@@ -310,14 +423,23 @@ class _Resolver:
         if isinstance(bracket, Bracket):
             arguments = tuple(self._resolve(item) for item in bracket.items)
             if len(rest) > 1:
-                raise self.error(position_of(rest[1]), f"an operator must stand after {first.name}(...)", "write * for the elementwise product")
+                raise self.error(
+                    position_of(rest[1]),
+                    f"an operator must stand after {first.name}(...)",
+                    "write * for the elementwise product",
+                )
         else:
             arguments = (self._resolve_sequence(rest, first.position),)
         wanted = FUNCTIONS[name].arguments if name in FUNCTIONS else 1
         if name in FUNCTIONS and name not in CELL_FUNCTIONS:
-            raise self.error(first.position, f"the function {name!r} appears in derived equations only{nearest(name, CELL_FUNCTIONS)}")
+            raise self.error(
+                first.position,
+                f"the function {name!r} appears in derived equations only{nearest(name, CELL_FUNCTIONS)}",
+            )
         if len(arguments) != wanted:
-            raise self.error(first.position, f"{name} takes {wanted} argument{'s' * (wanted > 1)}; got {len(arguments)}")
+            raise self.error(
+                first.position, f"{name} takes {wanted} argument{'s' * (wanted > 1)}; got {len(arguments)}"
+            )
         return Apply(name, arguments, first.position)
 
     def _product(self, matrix: Symbol, rest: list[Expression]) -> Expression:
@@ -332,27 +454,52 @@ class _Resolver:
     # ---- structure
 
     def _is_state(self, name: str, equations: list[Equation]) -> bool:
-        return any(isinstance(node, Symbol) and node.name == name and node.time == -1 for e in equations for node in walk(e.expression))
+        return any(
+            isinstance(node, Symbol) and node.name == name and node.time == -1
+            for e in equations
+            for node in walk(e.expression)
+        )
 
     def _split_output(self, equations: list[Equation]) -> tuple[list[Equation], list[Equation]]:
         """Set the lines of the prediction apart: names y or y^ that no other line reads, and softmaxes."""
         read = {n.name for e in equations for n in walk(e.expression) if isinstance(n, Symbol) and n.name != e.name}
-        outer = [e for e in equations if e.name not in read and not self._is_state(e.name, equations) and (_OUTPUT_NAME.match(e.name) or _is_softmax(e.expression))]
+        outer = [
+            e
+            for e in equations
+            if e.name not in read
+            and not self._is_state(e.name, equations)
+            and (_OUTPUT_NAME.match(e.name) or _is_softmax(e.expression))
+        ]
         if len(outer) == len(equations) and not any("^" in e.name or _is_softmax(e.expression) for e in outer):
             outer = []
         inner = [e for e in equations if e not in outer]
         for equation in inner:
-            if any(isinstance(node, Apply) and node.function in OUTPUT_FUNCTIONS and node.function not in FUNCTIONS for node in walk(equation.expression)):
-                raise self.error(self.defined[equation.name], "softmax may end an output equation (y^ = softmax(...)), not a line of the cell", "use sigmoid or tanh inside a cell")
+            if any(
+                isinstance(node, Apply) and node.function in OUTPUT_FUNCTIONS and node.function not in FUNCTIONS
+                for node in walk(equation.expression)
+            ):
+                raise self.error(
+                    self.defined[equation.name],
+                    "softmax may end an output equation (y^ = softmax(...)), not a line of the cell",
+                    "use sigmoid or tanh inside a cell",
+                )
         return inner, outer
 
-    def _check_states(self, lines: list[tuple[Expression, Expression, int]], inner: list[Equation], states: tuple[str, ...]) -> None:
+    def _check_states(
+        self, lines: list[tuple[Expression, Expression, int]], inner: list[Equation], states: tuple[str, ...]
+    ) -> None:
         for name in self.starts:
             if inner and name not in states:
-                raise EquationError(f"equations: {name}<0> is given, but {name} is not a state{nearest(name, states)}", "a state is a name read at <t-1>")
+                raise EquationError(
+                    f"equations: {name}<0> is given, but {name} is not a state{nearest(name, states)}",
+                    "a state is a name read at <t-1>",
+                )
         if inner and not states:
             names = ", ".join(e.name for e in inner)
-            raise EquationError(f"equations: a recurrent cell must read a value of the step before; none of {names} is read at <t-1>", "write h<t-1> (or h_{t-1}) for the value of h one step before")
+            raise EquationError(
+                f"equations: a recurrent cell must read a value of the step before; none of {names} is read at <t-1>",
+                "write h<t-1> (or h_{t-1}) for the value of h one step before",
+            )
 
     def _sorted(self, inner: list[Equation]) -> list[Equation]:
         waiting, done, ordered = list(inner), set[str](), list[Equation]()
@@ -372,7 +519,11 @@ class _Resolver:
         while path[-1] not in path[:-1]:
             path.append(min(_reads_now(by_name[path[-1]]) & set(by_name)))
         loop = path[path.index(path[-1]) :]
-        return self.error(self.defined[loop[0]], f"a cycle within one step: {' <- '.join(loop)}", f"one of them must read the step before, as {loop[0]}<t-1>")
+        return self.error(
+            self.defined[loop[0]],
+            f"a cycle within one step: {' <- '.join(loop)}",
+            f"one of them must read the step before, as {loop[0]}<t-1>",
+        )
 
 
 def _is_constant(node: Expression) -> bool:

@@ -77,4 +77,11 @@ def _rebuilt(cell: Cell, lines: list[Equation], masks: tuple[str, ...]) -> Cell:
     text = [line for line in cell.plain().splitlines() if line.startswith("size:")]
     text += [plain_equation(line, cell.states) for line in lines]
     text += [f"{state}<0> = {number_text(value)}" for state, value in cell.starts.items()]
-    return Cell("\n".join(text), name=cell.name, output=cell.output, init=cell.init, source=cell.source, masks=(*cell.masks, *masks))
+    return Cell(
+        "\n".join(text),
+        name=cell.name,
+        output=cell.output,
+        init=cell.init,
+        source=cell.source,
+        masks=(*cell.masks, *masks),
+    )

@@ -118,7 +118,14 @@ def _take(waiting: list[Operation], missing: set[str], wanted: object, once: boo
             return taken
 
 
-def make_schedule(forward: tuple[Operation, ...], steady: dict[str, bool], derived: Backward, states: tuple[str, ...], output: str, input_name: str) -> Schedule:
+def make_schedule(
+    forward: tuple[Operation, ...],
+    steady: dict[str, bool],
+    derived: Backward,
+    states: tuple[str, ...],
+    output: str,
+    input_name: str,
+) -> Schedule:
     """Split a programme into what leaves the loop and what stays."""
     hoisted = tuple(op for op in forward if steady[op.target] and op.target not in (*states, output))
     inside = {op.target for op in hoisted}

@@ -107,7 +107,9 @@ class Sizes:
         for n, part in enumerate(node.parts):
             key = self._visit(part)
             if key is None:
-                raise EquationError(f"line {self._line + 1}: size mismatch: {node.matrix} must multiply a vector; got a number")
+                raise EquationError(
+                    f"line {self._line + 1}: size mismatch: {node.matrix} must multiply a vector; got a number"
+                )
             self._join(key, f"rows:{node.matrix}" if node.transposed else f"columns:{node.matrix}:{n}")
         self._find(f"rows:{node.matrix}")
         self._find(f"columns:{node.matrix}:0")
@@ -117,9 +119,16 @@ class Sizes:
 
     def _assign(self, input_name: str, states: tuple[str, ...], declared: tuple[SizeLine, ...]) -> None:
         for line in declared:
-            root = self._find(f"name:{line.name}") if f"name:{line.name}" in self._parent else self._find(f"rows:{line.name}")
+            root = (
+                self._find(f"name:{line.name}")
+                if f"name:{line.name}" in self._parent
+                else self._find(f"rows:{line.name}")
+            )
             if self._name.get(root, line.size) != line.size:
-                raise EquationError(f"line {line.line + 1}: size mismatch: {line.name} is declared {line.size}, but the equations make it as long as a name declared {self._name[root]}")
+                raise EquationError(
+                    f"line {line.line + 1}: size mismatch: {line.name} is declared {line.size}, but the equations make it as long as a name declared {self._name[root]}",
+                    "declare one of the two, or put a matrix between them",
+                )
             self._name[root] = line.size
         root = self._find(f"name:{input_name}")
         state_roots = {self._find(f"name:{s}") for s in states}

@@ -85,7 +85,9 @@ def _argument(text: str, start: int) -> tuple[str, str]:
 
 def _scripts(text: str) -> tuple[Script, ...]:
     found = []
-    pattern = rf"(?P<kind>[_^])\s*(?P<body>{_NESTED}|\\[A-Za-z]+(?:{_NESTED})?|<[^<>]*>|.)|(?P<prime>')|(?P<angle><[^<>]*>)"
+    pattern = (
+        rf"(?P<kind>[_^])\s*(?P<body>{_NESTED}|\\[A-Za-z]+(?:{_NESTED})?|<[^<>]*>|.)|(?P<prime>')|(?P<angle><[^<>]*>)"
+    )
     for match in re.finditer(pattern, text):
         if match["prime"]:
             found.append(Script("prime", False, True))
@@ -124,12 +126,23 @@ def _plain_words(body: str) -> str:
 
 
 _PLAIN = re.compile(
-    r"(?P<base>[^\W\d_](?:(?!_[tnk](?![^\W_]))\w)*)(?P<hat>[~^>]?|<(?=$))(?P<subscript>_[tnk](?:[+-]1)?)?(?P<tail>.*)$", re.DOTALL
+    r"(?P<base>[^\W\d_](?:(?!_[tnk](?![^\W_]))\w)*)(?P<hat>[~^>]?|<(?=$))(?P<subscript>_[tnk](?:[+-]1)?)?(?P<tail>.*)$",
+    re.DOTALL,
 )
 
 
 def take_plain_apart(text: str) -> Written:
     """Split a plain name such as `c~<t-1>`, `W_h^T` or `h_t` into base, accents and scripts."""
+    braces: list[Script] = []
+
+    def unbrace(match: re.Match[str]) -> str:
+        """A subscript in braces is a time, {t-1}, or a longer name, {xi}."""
+        found = _script(match[1], superscript=False)
+        braces.extend(script for script in found if _TIME.match(script.text) and script.text[0] in "tnk")
+        words = "".join(script.text for script in found if script not in braces)
+        return f"_{words}" if words else ""
+
+    text = re.sub(r"_\{([^{}]*)\}", unbrace, text)
     match = _PLAIN.match(text)
     if match is None:
         return Written(text)
@@ -137,7 +150,7 @@ def take_plain_apart(text: str) -> Written:
     if hat == "^" and re.match(r"T(?!\w)", tail):
         hat, tail = "", "^" + tail
     base = "".join(_GREEK.get(letter, letter) for letter in base)
-    scripts: list[Script] = []
+    scripts = braces
     if match["subscript"]:
         scripts.append(Script(match["subscript"][1:], False, False))
     if tail.startswith("^T"):

@@ -1,0 +1,131 @@
+"""Every row of the derivative table, and the reverse sweep, against finite differences."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from elman.equations import Cell
+from elman.equations.derivative import derivative_of
+from elman.equations.expressions import Apply, Expression, Number, Symbol
+from elman.equations.functions import CELL_FUNCTIONS, FUNCTIONS
+
+VALUES = {
+    "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
+    "tanh": math.tanh,
+    "relu": lambda x: max(x, 0.0),
+    "softplus": lambda x: math.log1p(math.exp(x)),
+    "exp": math.exp,
+    "log": math.log,
+    "sqrt": math.sqrt,
+    "abs": abs,
+    "sin": math.sin,
+    "cos": math.cos,
+    "elu": lambda x: x if x > 0 else math.expm1(x),
+    "silu": lambda x: x / (1 + math.exp(-x)),
+    "gelu": lambda x: 0.5 * x * (1 + math.erf(x / math.sqrt(2))),
+    "hard_sigmoid": lambda x: min(max(x / 6 + 0.5, 0.0), 1.0),
+    "hard_tanh": lambda x: min(max(x, -1.0), 1.0),
+    "erf": math.erf,
+    "step": lambda x: float(x > 0),
+    "sign": lambda x: math.copysign(1.0, x),
+    "greater": lambda a, b: float(a > b),
+    "min": min,
+    "max": max,
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "neg": lambda a: -a,
+}
+UNARY = [name for name in CELL_FUNCTIONS if FUNCTIONS[name].arguments == 1 and name != "layer_norm"]
+
+
+def evaluate(node: Expression, names: dict[str, float]) -> float:
+    """A literal evaluator of formulas, independent of the engines."""
+    match node:
+        case Number(value=value):
+            return value
+        case Symbol(name=name):
+            return names[name]
+        case Apply(function=function, arguments=arguments):
+            return VALUES[function](*(evaluate(a, names) for a in arguments))
+    raise AssertionError(node)
+
+
+@pytest.mark.parametrize("function", UNARY)
+@pytest.mark.parametrize("x", [-3.7, -1.3, -0.4, 0.3, 0.9, 2.2, 3.6])
+def test_the_row_of_a_function_is_its_slope(function: str, x: float) -> None:
+    x = abs(x) if function in ("log", "sqrt") else x
+    f, step = VALUES[function], 1e-6
+    slope = (f(x + step) - f(x - step)) / (2 * step)
+    assert evaluate(derivative_of(function), {"x": x, "y": f(x)}) == pytest.approx(slope, rel=1e-7, abs=1e-9)
+
+
+def test_every_function_of_a_cell_has_a_row() -> None:
+    assert set(CELL_FUNCTIONS) == {name for name, row in FUNCTIONS.items() if row.derivative}
+    assert set(UNARY) <= set(VALUES)
+
+
+def scalar_programme(operations: tuple, leaves: dict[str, float], weights: dict[str, float]) -> dict[str, float]:
+    """Run a programme of a cell with sizes of 1, with plain numbers."""
+    values = dict(leaves)
+    for op in operations:
+        if op.function == "number":
+            values[op.target] = op.value
+        elif op.block is not None:
+            values[op.target] = weights[op.block.matrix] * values[op.arguments[0]]
+        elif op.function == "copy":
+            values[op.target] = values[op.arguments[0]]
+        else:
+            values[op.target] = VALUES[op.function](*(values[a] for a in op.arguments))
+    return values
+
+
+CELLS = [
+    "h = tanh(W h<t-1> + U x + b)",
+    "h = max(W h<t-1>, U x) / (1 + exp(b * x)) - min(h<t-1>, x * 0.5)",
+    "h = u * c + (1 - u) * h<t-1>\nu = sigmoid(W h<t-1> + b)\nc = gelu(U x) * silu(V h<t-1>)",
+    "c = 0.5 * c<t-1> + elu(U x)\na = o * tanh(c)\no = sigmoid(W a<t-1> + R c + b)",
+    "h = W_h^T h<t-1> - W_h h<t-1> * 0.3 + softplus(U x)",
+    "g = 0.3\nh = -g h<t-1> * w + abs(U x) * sqrt(1 + h<t-1> * h<t-1>) + log(2 + cos(x)) + sin(h<t-1>)",
+]
+
+
+@pytest.mark.parametrize("text", CELLS)
+def test_the_reverse_sweep_gives_all_slopes(text: str) -> None:
+    cell = Cell(text)
+    schedule = cell.schedule
+    forward = (*schedule.hoisted, *schedule.step)
+    weights = {name: 0.3 + 0.17 * n for n, name in enumerate(cell.parameters(1, 1))}
+    leaves = {"x": 0.7, **{f"{s}<t-1>": 0.4 - 0.9 * n for n, s in enumerate(cell.states)}, **weights}
+    incoming = {s: 1.3 - 0.4 * n for n, s in enumerate(schedule.incoming)}
+
+    def loss(changes: dict[str, float]) -> float:
+        values = scalar_programme(forward, {**leaves, **changes}, {**weights, **changes})
+        return sum(d * values[s] for s, d in incoming.items())
+
+    values = scalar_programme(forward, leaves, weights)
+    values = scalar_programme(schedule.backward, {**values, **{f"d_{s}": d for s, d in incoming.items()}}, weights)
+    found = {leaf: values[name] for leaf, name in schedule.results.items()}
+    for a in schedule.accumulations:
+        share = values[a.d_value] * (values[a.operand] if a.operand else 1.0)
+        found[a.parameter] = found.get(a.parameter, 0.0) + share
+    assert set(found) == set(leaves)
+    for name, start in leaves.items():
+        step = 1e-6
+        slope = (loss({name: start + step}) - loss({name: start - step})) / (2 * step)
+        assert found[name] == pytest.approx(slope, rel=1e-6, abs=1e-8), name
+
+
+def test_the_derived_equations_are_readable() -> None:
+    cell = Cell("h = tanh(W [h<t-1>, x] + b)")
+    assert cell.backward_plain().splitlines() == [
+        "d_z_h     = d_h * (1 - h * h)",
+        "d_x       = W[1]^T d_z_h",
+        "d_h<t-1>  = W[0]^T d_z_h",
+        "d_W      += outer(d_z_h, [h<t-1>, x])",
+        "d_b      += d_z_h",
+    ]
+    assert r"\delta h^{<t-1>} &= W^{[0]}{}^{\top} \delta z_{h}" in cell.backward_latex()

@@ -1,0 +1,213 @@
+"""Both notations give the same cell: the lecture notes pasted as printed, and the styles of papers."""
+
+from __future__ import annotations
+
+import pytest
+
+from elman.equations import Cell, OutputEquation
+from elman.errors import EquationError
+
+NOTES_RNN = r"""
+- $a^{<0>} = \vec{0}$
+- $a^{<t>} = g_1(W_{aa}a^{<t-1>} + W_{ax}x^{<t>} + b_a)$
+- $\hat{y}^{<t>} = g_2(W_{ya}a^{<t>} + b_y)$
+"""
+NOTES_RNN_CONCATENATED = r"""
+- $a^{<t>} = g_1(W_a[a^{<t-1>}, x^{<t>}] + b_a)$
+- $[W_{aa} W_{ax}] = W_a$
+"""
+NOTES_GRU = r"""
+- $\tilde{c}^{<t>} = \tanh(W_c[\Gamma_r * c^{<t-1>}, x^{<t>}] + b_c)$
+- $\Gamma_u = \sigma(W_u[c^{<t-1>}, x^{<t>}] + b_u)$
+- $\Gamma_r = \sigma(W_r[c^{<t-1>}, x^{<t>}] + b_r)$
+- $c^{<t>} = \Gamma_u * \tilde{c}^{<t>} + (1 - \Gamma_u) * c^{<t-1>}$
+"""
+NOTES_LSTM = r"""
+- $\tilde{c}^{<t>} = \tanh(W_c[a^{<t-1>}, x^{<t>}] + b_c)$
+- $\Gamma_u = \sigma(W_u[a^{<t-1>}, x^{<t>}] + b_u)$
+- $\Gamma_f = \sigma(W_f[a^{<t-1>}, x^{<t>}] + b_f)$
+- $\Gamma_o = \sigma(W_o[c^{<t-1>}, x^{<t>}] + b_o)$
+- $c^{<t>} = \Gamma_u * \tilde{c}^{<t>} + \Gamma_f * c^{<t-1>}$
+- $a^{<t>} = \Gamma_o * \tanh c^{<t>}$
+"""
+NOTES_BIDIRECTIONAL = r"$$\cdot \hat{y}^{<t>} = g(W_y[\vec{a}^{<t>}, \overleftarrow{a}^{<t>}] + b_y)$$"
+
+PLAIN_GRU = """
+c~      = tanh(W_c [Gamma_r * c<t-1>, x] + b_c)
+Gamma_u = sigmoid(W_u [c<t-1>, x] + b_u)
+Gamma_r = sigmoid(W_r [c<t-1>, x] + b_r)
+c<t>    = Gamma_u * c~ + (1 - Gamma_u) * c<t-1>
+"""
+
+
+def test_the_notes_rnn_has_its_start_and_its_output_equation() -> None:
+    cell = Cell(NOTES_RNN)
+    assert cell.states == ("a",)
+    assert cell.starts == {"a": 0.0}
+    assert cell == Cell("a = tanh(W_aa a<t-1> + W_ax x + b_a)\ny^ = softmax(W_ya a + b_y)\na<0> = 0")
+    assert cell.head is not None
+    assert cell.head.function == "softmax"
+    assert cell.head.parameters(5, {"a": 3}) == {"W_ya": (5, 3), "b_y": (5,)}
+
+
+def test_the_caller_binds_the_open_functions_of_the_notes() -> None:
+    cell = Cell(NOTES_RNN, functions={"g_1": "relu", "g_2": "sigmoid"})
+    assert "relu(" in cell.plain()
+    assert cell.head is not None
+    assert cell.head.function == "sigmoid"
+
+
+def test_the_notes_concatenated_rnn_names_the_blocks_of_its_matrix() -> None:
+    cell = Cell(NOTES_RNN_CONCATENATED)
+    assert cell.block_names == {"W_a": ("W_aa", "W_ax")}
+    assert cell.parameters(3, 4) == {"W_a": (4, 7), "b_a": (4,)}
+    assert [(b.index, b.size, b.kind) for b in cell.parameter_blocks("W_a")] == [(0, "H", "state"), (1, "I", "input")]
+
+
+def test_the_notes_gru_equals_its_plain_form() -> None:
+    assert Cell(NOTES_GRU) == Cell(PLAIN_GRU)
+    assert [e.name for e in Cell(NOTES_GRU).forward_equations] == ["Gamma_u", "Gamma_r", "c~", "c"]
+
+
+def test_the_notes_lstm_lets_the_output_gate_read_the_old_memory() -> None:
+    cell = Cell(NOTES_LSTM)
+    assert cell.states == ("c", "a")
+    assert cell.output == "a"
+    assert "Gamma_o = sigmoid(W_o [c<t-1>, x] + b_o)" in cell.plain()
+
+
+def test_the_bidirectional_output_equation_reads_both_directions() -> None:
+    head = OutputEquation.parse(NOTES_BIDIRECTIONAL)
+    assert head.bidirectional
+    assert head.reads == ("a>", "a<")
+    assert head.function == "softmax"
+    assert head.parameters(2, {"a": 3}) == {"W_y": (2, 6), "b_y": (2,)}
+    both = Cell(NOTES_RNN_CONCATENATED + NOTES_BIDIRECTIONAL)
+    assert both.head is not None
+    assert both.head.bidirectional
+
+
+REFERENCE = Cell("h = tanh(W_x x + U_h h<t-1> + b_h)")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"h_t = \tanh(W_x x_t + U_h h_{t-1} + b_h)",
+        r"\mathbf{h}_t = \mathrm{tanh}\left( \mathbf{W}_x \mathbf{x}_t + \mathbf{U}_h \mathbf{h}_{t-1} + \mathbf{b}_h \right)",
+        r"\begin{align} h^{(t)} &= \tanh(W_{x} x^{(t)} + U_{h} h^{(t-1)} + b_{h}) \end{align}",
+        r"$$h_{\langle t \rangle} = \tanh(W_x x_{\langle t \rangle} + U_h h_{\langle t-1 \rangle} + b_h),$$",
+        r"h^{\langle t\rangle} = \tanh\big( W_x\, x^{\langle t\rangle} + U_h\; h^{\langle t-1\rangle} + b_h \big).",
+        r"h_n = \operatorname{tanh}(W_x x_n + U_h h_{n-1} + b_h)",
+        r"h_{k+1} = \tanh(W_x x_k + U_h h_k + b_h)",
+        r"h_{t+1} = \tanh(W_x x_{t+1} + U_h h_t + b_h)",
+        r"\begin{equation}\label{eq:h} \bm{h}_t = \tanh (W_x x_t + U_h h_{t-1} \quad % the recurrence"
+        + "\n + b_h) \\end{equation}",
+        "h_t = tanh(W_x x_t + U_h h_{t-1} + b_h)",
+        "h_t = tanh(W_x x_t + U_h h_t-1 + b_h)   # in words of a program",
+        "h<t> = tanh(W_x x<t> + U_h h<t-1> + b_h)",
+        "h = tanh(x W_x + h<t-1> U_h + b_h)",
+        "1. h<k> = tanh(W_x x<k> + U_h h<k-1> + b_h);",
+    ],
+)
+def test_styles_of_papers_mean_the_same_cell(text: str) -> None:
+    assert Cell(text) == REFERENCE
+
+
+@pytest.mark.parametrize("sign", [r"\odot", r"\circ", r"\cdot", r"\times", r"\ast", "*", "⊙", "∘"])
+def test_signs_of_the_elementwise_product(sign: str) -> None:
+    assert Cell(rf"h_t = \sigma(z_t) {sign} h_{{t-1}} \\ z_t = W x_t", output="h") == Cell(
+        "h = sigmoid(z) * h<t-1>\nz = W x", output="h"
+    )
+
+
+def test_the_input_and_the_index_are_inferred() -> None:
+    cell = Cell(r"s_n = \sigma(U u_n + W s_{n-1})")
+    assert cell.input == "u"
+    assert cell.states == ("s",)
+    assert Cell("s<n> = tanh(W s<n-1> + U z<n>)").input == "z"
+
+
+def test_subscripts_keep_their_letters_in_names() -> None:
+    cell = Cell(
+        r"i_t = \sigma(W_{xi} x_t + W_{hi} h_{t-1} + b_i) \\ h_t = i_t \odot h_{t-1} + (1 - i_t) \odot \tilde{h}_t \\ \tilde{h}_t = \tanh(W_{xh} x_t)"
+    )
+    assert list(cell.parameters(2, 3)) == ["W_xi", "W_hi", "b_i", "W_xh"]
+
+
+def test_a_bias_called_n_is_no_time() -> None:
+    assert "b_n" in Cell("h<n> = tanh(W h<n-1> + U x<n> + b_n)").parameters(2, 3)
+    assert "b_t" in Cell("h_t = tanh(W h_{t-1} + U x_t + b_t)").parameters(2, 3)
+
+
+def test_fractions_roots_and_constants() -> None:
+    cell = Cell(r"h_t = \frac{1}{2} h_{t-1} + \sqrt{\sigma(W x_t)} - \gamma \odot h_{t-1}" + "\n" + r"\gamma = 0.25")
+    assert cell == Cell("h = 1 / 2 * h<t-1> + sqrt(sigmoid(W x)) - gamma * h<t-1>\ngamma = 0.25")
+
+
+def test_a_sum_goes_on_in_the_next_line() -> None:
+    assert Cell("h = tanh(W_x x\n + U_h h<t-1>\n + b_h)") == REFERENCE
+
+
+def test_declared_sizes_make_a_projection() -> None:
+    cell = Cell("size: h = P\nc = tanh(W [h<t-1>, x] + b)\nh = V c", output="h")
+    assert cell.parameters(3, 4, {"P": 2}) == {"W": (4, 5), "b": (4,), "V": (2, 4)}
+    assert cell.output_size(3, 4, {"P": 2}) == 2
+
+
+def test_a_transposed_matrix_is_the_same_parameter() -> None:
+    cell = Cell(r"h_t = h_{t-1} + \tanh(W h_{t-1} - W^\top h_{t-1} + V x_t)")
+    assert list(cell.parameters(2, 3)) == ["W", "V"]
+    assert cell == Cell("h = h<t-1> + tanh(W h<t-1> - W^T h<t-1> + V x)")
+
+
+@pytest.mark.parametrize("text", [NOTES_RNN, NOTES_RNN_CONCATENATED, NOTES_GRU, NOTES_LSTM, REFERENCE.text])
+def test_what_is_printed_parses_to_the_same_cell(text: str) -> None:
+    cell = Cell(text)
+    assert Cell(cell.plain()) == cell
+    assert Cell(cell.latex()) == cell
+
+
+ERRORS = {
+    "h = tanh(W h<t-1> + U x + bias)": "line 1: unknown name 'bias'\n    h = tanh(W h<t-1> + U x + bias)\n                              ^",
+    "h = tanh(W h<t-1> + U x) * gate\ngates = sigmoid(V x)": "unknown name 'gate'; did you mean 'gates'?",
+    "h = tanh(W h<t-1> + U x": "the equation must go on here; it ends too early",
+    "h = tanh(W h<t-1> + U x))": "got the text ')'",
+    "h tanh(W x)": "an equation must have the form 'name = expression'; got no '='",
+    "h = tanh(W c<t-1> + U x)": "c<t-1> is read, but no line defines c: the state is never updated",
+    "h = tanh(W x + b)": "a recurrent cell must read a value of the step before",
+    "a = tanh(W h + U x)\nh = a * h\nc = c<t-1> + a": "a cycle within one step: a <- h <- a",
+    "h = h<t-1> + W x\nh = tanh(h<t-1>)": "'h' must be defined once; line 1 defines it already",
+    "W_h = h<t-1> + U x": "'W_h' is reserved and cannot be defined by a line",
+    "tanh = h<t-1> + U x": "'tanh' is reserved and cannot be defined by a line",
+    "h = tahn(W h<t-1> + U x)": "unknown function 'tahn'; did you mean 'tanh'?",
+    "h = h<t-1> z\nz = W x": "two vectors stand side by side with no operator between them",
+    "h = h<t-2> + W x": "a step may read the step before only; got an offset of -2",
+    "h<t> = h<k-1> + W x<t>": "one letter must stand for time; got k, t",
+    "h = W h<t-1> + x^2": "powers are not an operator of cells; got",
+    "h = W + h<t-1> + U x": "the matrix W must be followed by the vector it multiplies",
+    "h = W [h<t-1>, x] + W x": "size mismatch: W multiplies 1 vector(s) here and 2 elsewhere",
+    "size: h = P\nsize: c = Q\nc = h<t-1> + U x\nh = c": "size mismatch",
+    "h = max(h<t-1>) + W x": "max takes 2 arguments; got 1",
+    "h = step(h<t-1>) + W x": "the function 'step' appears in derived equations only",
+    "h = tanh(W h<t-1> + U x)\nz = sigmoid(V x)\nk = tanh(z)": "k is defined, but nothing reads it",
+    "h = softmax(W h<t-1> + U x)": "softmax may end an output equation",
+    "y^ = softmax(W_y a + b_y)": "unknown name 'a'",
+    "h = tanh(W h<t-1> + U ☃)": "got the character '☃'",
+    "": "at least one line with '=' must be given; got none",
+    "h = h<t-1> * x y\n": "unknown name 'y'",
+}
+
+
+@pytest.mark.parametrize("text", ERRORS)
+def test_errors_show_the_place_and_the_remedy(text: str) -> None:
+    with pytest.raises(EquationError) as caught:
+        Cell(text)
+    assert ERRORS[text] in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [t for t in ERRORS if t])
+def test_every_error_has_a_hint_or_a_suggestion(text: str) -> None:
+    with pytest.raises(EquationError) as caught:
+        Cell(text)
+    assert caught.value.hint or "did you mean" in str(caught.value) or "takes" in str(caught.value)
