@@ -1,0 +1,21 @@
+"""Why a model learns or does not: gradient flow by time lag, saturation, time constants, effective memory, NaN hunting."""
+
+from __future__ import annotations
+
+from elman.diagnosis.diagnose import diagnose, diagnose_cell
+from elman.diagnosis.nonfinite import NonFinite, find_nonfinite
+from elman.diagnosis.report import Diagnosis, LayerDiagnosis, Recurrence, Saturation, TimeConstants
+from elman.diagnosis.trained import diagnose_model
+
+__all__ = [
+    "Diagnosis",
+    "LayerDiagnosis",
+    "NonFinite",
+    "Recurrence",
+    "Saturation",
+    "TimeConstants",
+    "diagnose",
+    "diagnose_cell",
+    "diagnose_model",
+    "find_nonfinite",
+]
