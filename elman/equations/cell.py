@@ -13,16 +13,17 @@ from elman.equations.derivative import reverse
 from elman.equations.expressions import Equation, Number, Product, Symbol, walk
 from elman.equations.output import OutputEquation, output_equation
 from elman.equations.program import Block, Builder
-from elman.equations.resolve import Resolved, is_vector_name, resolve
+from elman.equations.resolve import Resolved, resolve
 from elman.equations.schedule import Schedule, make_schedule
 from elman.equations.sizes import Sizes
+from elman.equations.symbols import is_vector_name
 from elman.errors import EquationError, ShapeError, nearest
 
 
 class Cell:
     r"""A recurrent unit, given by its equations in plain or LaTeX notation.
 
-    States, the input, parameters and sizes are inferred: a name read at `<t-1>` is a state, names beginning with W, U, V
+    States, the input, parameters and sizes are inferred: a name read at `<t-1>` is a state; names beginning with W, U, V
     or R are matrices, with b biases, with w or p elementwise weights. Docs: concepts/equations.
 
     Args:
@@ -75,7 +76,8 @@ class Cell:
             if parameter not in self._parameter_sizes:
                 known = ", ".join(self._parameter_sizes)
                 raise EquationError(
-                    f"{name}: init names the parameter {parameter!r}, which the equations do not have{nearest(parameter, self._parameter_sizes)}",
+                    f"{name}: init names the parameter {parameter!r}, which the equations do not have"
+                    f"{nearest(parameter, self._parameter_sizes)}",
                     f"parameters: {known}",
                 )
         self.head: OutputEquation | None = output_equation(self._resolved) if self._resolved.output_equations else None
@@ -104,7 +106,7 @@ class Cell:
 
     @cached_property
     def backward_equations(self) -> list[Equation]:
-        """The derived back-propagation through one step, as equations; "d_v" is the derivative of the loss with respect to v."""
+        """The derived back-propagation through one step; "d_v" is the derivative of the loss with respect to v."""
         from elman.equations.derived_text import backward_equations
 
         return backward_equations(self._builder.operations, self.schedule)
@@ -137,7 +139,7 @@ class Cell:
         return states[-1] if states else self.states[-1]
 
     def _depends_on_state(self, name: str) -> bool:
-        """A value like the h of SRU, computed from a state of this step, is the output even though no step reads it back."""
+        """A value like the h of SRU, computed from a state of this step, is the output though no step reads it back."""
         table = {e.name: e.expression for e in self._resolved.equations}
         symbols = [n for n in walk(table[name]) if isinstance(n, Symbol)]
         return any(n.name in self.states or (n.name in table and self._depends_on_state(n.name)) for n in symbols)
@@ -176,8 +178,9 @@ class Cell:
         for symbol in given:
             if symbol not in self.free_sizes:
                 raise ShapeError(
-                    f"{self.name}: sizes names {symbol!r}, which the equations do not declare{nearest(symbol, self.free_sizes)}",
-                    f"declared: {', '.join(self.free_sizes) or 'none'}; input and hidden size have arguments of their own",
+                    f"{self.name}: sizes names {symbol!r}, which the equations do not declare"
+                    f"{nearest(symbol, self.free_sizes)}",
+                    f"declared: {', '.join(self.free_sizes) or 'none'}; the sizes of input and state have arguments of their own",
                 )
         table = {"I": input_size, "H": hidden_size, **given}
         for symbol in self.free_sizes:
@@ -186,11 +189,12 @@ class Cell:
         for symbol, value in table.items():
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ShapeError(
-                    f"{self.name}: {words.get(symbol, f'sizes[{symbol!r}]')} must be a whole number of at least 1; got {value!r}"
+                    f"{self.name}: {words.get(symbol, symbol)} must be a whole number of at least 1; got {value!r}"
                 )
         if self._sizes.input_equals_hidden and input_size != hidden_size:
             raise ShapeError(
-                f"{self.name}: the equations combine {self.input} with a state elementwise, so input_size must equal hidden_size; got {input_size} and {hidden_size}",
+                f"{self.name}: the equations combine {self.input} with a state elementwise, so input_size must equal "
+                f"hidden_size; got {input_size} and {hidden_size}",
                 "multiply the input by a matrix first",
             )
         return table
@@ -284,7 +288,7 @@ class Cell:
     def bytes(
         self, input_size: int, hidden_size: int, sizes: Mapping[str, int] | None = None, width: int = 4
     ) -> dict[str, int]:
-        """Bytes of parameters, of the state, and of what a training step keeps for the way back; see elman.equations.cost."""
+        """Bytes of parameters, state and what a training step keeps for the way back; see elman.equations.cost."""
         shapes = self.parameters(input_size, hidden_size, sizes)
         return cost.bytes_of(
             shapes, self.schedule, self.check_sizes(input_size, hidden_size, sizes), self.states, self._sizes, width
@@ -363,7 +367,9 @@ def _restore(
 
 def printing_block(equations: list[Equation], timed: list[str]) -> str:
     """Write equations as an align block of LaTeX."""
-    lines = [
-        re.sub(r" (\\mathrel\{\+\})?= ", lambda sign: f" &{sign[0].lstrip()}", printing.latex_equation(e, timed), count=1) for e in equations
-    ]
+    lines = [re.sub(r" (\\mathrel\{\+\})?= ", _align, printing.latex_equation(e, timed), count=1) for e in equations]
     return "\\begin{align}\n" + " \\\\\n".join(lines) + "\n\\end{align}"
+
+
+def _align(sign: re.Match[str]) -> str:
+    return f" &{sign[0].lstrip()}"

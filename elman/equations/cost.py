@@ -18,7 +18,7 @@ def _pointwise(operations: Iterable[Operation], table: Mapping[str, int]) -> int
 def flops(forward: Iterable[Operation], schedule: Schedule, table: Mapping[str, int]) -> dict[str, int]:
     """Count the operations of one step of one sequence.
 
-    A product of an (R, C) matrix with a vector counts 2 R C; a pointwise operation or function counts 1 for every component.
+    A product of an (R, C) matrix with a vector counts 2 R C; a pointwise operation counts 1 for each component.
 
     Returns:
         "hoisted" products (outside the loop over time), "recurrent" products, "pointwise", their sum "forward", and

@@ -1,8 +1,8 @@
 """Back-propagation through one step: the reverse sweep over a programme gives a programme of the same kind.
 
 For every value v the sweep collects d_v, the derivative of the loss with respect to v (Werbos 1990, "Backpropagation
-through time", Proceedings of the IEEE 78). A state c is read at two steps: d_c arrives from the step after (and from the
-output), and d_c<t-1> is what the step hands on to the step before.
+through time", Proceedings of the IEEE 78). A state c is read at two steps: d_c arrives from the step after (and from
+the output), and d_c<t-1> is what the step hands on to the step before.
 """
 
 from __future__ import annotations

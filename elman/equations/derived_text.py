@@ -1,4 +1,4 @@
-"""The derived backward programme as equations that a person can read: intermediate values used once are written in place."""
+"""The derived backward programme as equations that a person can read."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def backward_equations(forward: Iterable[Operation], schedule: Schedule) -> list
     """Write the backward step as equations.
 
     Values of the forward step keep their names; "z_r" is what stands inside the function of line r, "v1" and so on are
-    other intermediate values, whose definitions come first. W[0] is the first column block of W. Gradients of parameters
-    accumulate over the steps: d_W += outer(d_z, [c<t-1>, x]).
+    other intermediate values, whose definitions come first. W[0] is the first column block of W. Gradients of
+    parameters accumulate over the steps: d_W += outer(d_z, [c<t-1>, x]).
     """
     return _Writer(tuple(forward), schedule).run()
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from elman.equations.expressions import Apply, Equation, Expression, Product, Symbol, walk
 from elman.equations.functions import OUTPUT_FUNCTIONS
-from elman.equations.resolve import Resolved, is_vector_name, resolve
+from elman.equations.resolve import Resolved, resolve
+from elman.equations.symbols import is_vector_name
 from elman.errors import EquationError
 
 

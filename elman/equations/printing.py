@@ -10,8 +10,8 @@ from elman.equations.functions import FUNCTIONS, OPERATORS
 
 _RANK = {"add": 1, "sub": 1, "neg": 1, "mul": 2, "div": 2}
 _GREEK = frozenset(
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega "
-    "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split()
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "
+    "omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split()
 )
 _LATEX_OUTPUT = {"softmax": r"\operatorname{softmax}", "identity": r"\operatorname{identity}"}
 

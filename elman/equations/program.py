@@ -40,11 +40,12 @@ class Operation:
 
     Args:
         target: Name of the value; a line of the cell keeps its own name, intermediate values are "name.1", "name.2".
-        function: "number", "product", "product_transposed", "add" "sub" "mul" "div" "neg", "copy", or a name of the function table.
+        function: "number", "product", "product_transposed", "add" "sub" "mul" "div" "neg", "copy", or a name of the
+            function table.
         arguments: Names of values: earlier targets or leaves (the input, masks, states "c<t-1>", vector parameters).
         size: Size symbol of the value; None for a number.
         value: The number, for "number".
-        block: The columns used, for products. "product" is block @ argument; "product_transposed" is block.T @ argument.
+        block: The columns used, for products. "product" is block @ argument, "product_transposed" block.T @ argument.
     """
 
     target: str

@@ -22,10 +22,11 @@ def zoneout(cell: Cell) -> Cell:
         cell: Any cell.
 
     Returns:
-        The cell with one more mask for each state, named "zoneout_<state>", of the size of the state. In training a mask
-        holds draws of 0 and 1; in evaluation the probability itself.
+        The cell with one more mask for each state, named "zoneout_<state>", of the size of the state. In training a
+        mask holds draws of 0 and 1; in evaluation the probability itself.
 
-    Source: Krueger et al. 2017, "Zoneout: Regularizing RNNs by randomly preserving hidden activations", equations 5 and 6.
+    Source: Krueger et al. 2017, "Zoneout: Regularizing RNNs by randomly preserving hidden activations",
+    equations 5 and 6.
     """
     lines = []
     for equation in cell.forward_equations:
@@ -50,7 +51,8 @@ def variational(cell: Cell) -> Cell:
     Returns:
         The cell with the masks "drop_input" (size I) and "drop_<state>"; a mask holds 0 or 1 / keep.
 
-    Source: Gal and Ghahramani 2016, "A theoretically grounded application of dropout in recurrent neural networks", equation 7.
+    Source: Gal and Ghahramani 2016, "A theoretically grounded application of dropout in recurrent neural
+    networks", equation 7.
     """
     used: dict[str, None] = {}
 

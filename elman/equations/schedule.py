@@ -12,7 +12,7 @@ from elman.equations.program import Operation
 
 @dataclass(frozen=True)
 class Round:
-    """A turn of the step: products with matrices, then pointwise operations until the next product needs one of them."""
+    """A turn of the step: products with matrices, then pointwise operations until a product needs one of them."""
 
     products: tuple[Operation, ...]
     pointwise: tuple[Operation, ...]
@@ -24,7 +24,8 @@ class Schedule:
 
     Args:
         hoisted: Operations that read only the input, masks and parameters: run once, over all steps of all sequences.
-        step: Operations of one step, in order. Leaves: results of `hoisted`, states "c<t-1>", parameters, the input, masks.
+        step: Operations of one step, in order. Leaves: results of `hoisted`, states "c<t-1>", parameters,
+            the input, masks.
         derived: The backward step with its accumulations and results.
         states: Names of the states; their values after the step have these names.
         output: Name of the value that is the output of the step.
@@ -93,7 +94,7 @@ def needed(operations: Iterable[Operation], wanted: set[str]) -> tuple[Operation
 
 
 def in_rounds(step: tuple[Operation, ...]) -> tuple[Round, ...]:
-    """Group a step: in each round every product whose operand is known, then everything pointwise that follows from it."""
+    """Group a step: in each round all products whose operand is known, then all that is pointwise and follows."""
     waiting = list(step)
     targets = {op.target for op in step}
     rounds = []

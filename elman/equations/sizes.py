@@ -1,4 +1,4 @@
-"""Sizes of everything in a cell, by unification: I for the input, H for the rest, unless equations or declarations say otherwise."""
+"""Sizes of everything in a cell, by unification: I for the input, H for the rest, unless the text says otherwise."""
 
 from __future__ import annotations
 
@@ -101,7 +101,8 @@ class Sizes:
         known = self._columns.setdefault(node.matrix, len(node.parts))
         if known != len(node.parts):
             raise EquationError(
-                f"line {self._line + 1}: size mismatch: {node.matrix} multiplies {len(node.parts)} vector(s) here and {known} elsewhere",
+                f"line {self._line + 1}: size mismatch: {node.matrix} multiplies {len(node.parts)} vector(s) here "
+                f"and {known} elsewhere",
                 "a matrix has one shape; give the second product a matrix of its own",
             )
         for n, part in enumerate(node.parts):
@@ -126,7 +127,8 @@ class Sizes:
             )
             if self._name.get(root, line.size) != line.size:
                 raise EquationError(
-                    f"line {line.line + 1}: size mismatch: {line.name} is declared {line.size}, but the equations make it as long as a name declared {self._name[root]}",
+                    f"line {line.line + 1}: size mismatch: {line.name} is declared {line.size}, but the equations make it as "
+                    f"long as a name declared {self._name[root]}",
                     "declare one of the two, or put a matrix between them",
                 )
             self._name[root] = line.size

@@ -172,3 +172,17 @@ def identifier(name: str) -> str:
     for mark, word in (("<t-1>", "_before"), ("~", "_tilde"), ("^", "_hat"), (">", "_forward"), ("<", "_backward")):
         name = name.replace(mark, word)
     return name
+
+
+_MATRIX = re.compile(r"[WUVR](?:_?\w*)?$")
+_VECTOR = re.compile(r"(?:b|w|p)(?:_\w+|\d*)$")
+
+
+def is_matrix_name(name: str) -> bool:
+    """Say whether a name is that of a matrix: it begins with W, U, V or R."""
+    return _MATRIX.match(name) is not None
+
+
+def is_vector_name(name: str) -> bool:
+    """Say whether a name is that of a vector parameter: a bias b…, or an elementwise weight w… or p…."""
+    return _VECTOR.match(name) is not None
