@@ -1,0 +1,100 @@
+"""Randomness as a function: every draw comes from a generator seeded by what it is for, so no state is ever saved."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+Part = str | int
+
+
+@dataclass
+class _Drawing:
+    """Where draws happen: the parts of the seed and how often each purpose has drawn so far."""
+
+    parts: tuple[Part, ...]
+    drawn: Counter[str] = field(default_factory=Counter)
+
+
+_current: ContextVar[_Drawing | None] = ContextVar("elman_drawing", default=None)
+
+
+def seed_of(seed: int, *purpose: Part) -> int:
+    """Return the 63-bit seed that belongs to `seed` and the parts of a purpose.
+
+    blake2b over the parts, each written with its type and length, so that ("a", "bc") and ("ab", "c"), or 1 and "1",
+    never meet. The same on every machine and in every version.
+
+    Args:
+        seed: The run's seed, any integer.
+        purpose: What the draw is for, e.g. "dropout", epoch, step; texts and integers.
+    """
+    digest = hashlib.blake2b(digest_size=8, person=b"elman-seed")
+    for part in (seed, *purpose):
+        text = str(part).encode("utf-8")
+        digest.update(f"{'s' if isinstance(part, str) else 'i'}{len(text)}:".encode("ascii") + text)
+    return int.from_bytes(digest.digest(), "little") >> 1
+
+
+def generator(seed: int, *purpose: Part) -> torch.Generator:
+    """Return a fresh CPU generator that is a pure function of `seed` and `purpose` (see `seed_of`)."""
+    return torch.Generator().manual_seed(seed_of(seed, *purpose))
+
+
+@contextmanager
+def drawing(seed: int, *where: Part) -> Iterator[None]:
+    """Make every `draw_generator` inside the block a function of `seed`, `where`, its purpose and its number there.
+
+    Example:
+        >>> with drawing(1, "train", 0, 7):
+        ...     mask = bernoulli_mask((4,), 0.5, "dropout")
+    """
+    token = _current.set(_Drawing((seed, *where)))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def draw_generator(purpose: str) -> torch.Generator:
+    """Return the generator of the next draw for `purpose`.
+
+    Inside `drawing` it is seeded by (seed, where, purpose, how many draws of this purpose the block made before);
+    outside it is seeded from torch's default generator, so that `torch.manual_seed` works as everybody expects.
+    """
+    current = _current.get()
+    if current is None:
+        return torch.Generator().manual_seed(int(torch.randint(2**62, ()).item()))
+    count = current.drawn[purpose]
+    current.drawn[purpose] += 1
+    seed, *where = current.parts
+    return generator(int(seed), *where, purpose, count)
+
+
+def bernoulli_mask(
+    shape: Sequence[int],
+    keep: float,
+    purpose: str,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Draw a mask of zeros and ones, each entry one with probability `keep`.
+
+    Drawn on the CPU and moved, so that a run on another device sees the same mask.
+
+    Args:
+        shape: Shape of the mask.
+        keep: Probability of a one, in [0, 1].
+        purpose: What the mask is for; see `draw_generator`.
+        device: Where the mask is wanted; None for the CPU.
+        dtype: Type of the mask; None for torch's default.
+    """
+    uniform = torch.rand(tuple(shape), generator=draw_generator(purpose), dtype=torch.float32)
+    return (uniform < keep).to(device=device, dtype=dtype or torch.get_default_dtype())
