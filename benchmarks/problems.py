@@ -1,4 +1,4 @@
-"""Four synthetic problems that ask a recurrent unit for memory, arithmetic and counting: generators, losses, chance levels.
+"""Four synthetic problems that ask for memory, arithmetic and counting: generators, losses, chance levels.
 
 Every problem is a `Problem`: it draws batches from a generator, turns a model's outputs into a loss, and says what
 counts as solved. The benchmark (`benchmarks/synthetic.py`) and the quick tests (`tests/test_learns.py`) share them.
@@ -197,7 +197,8 @@ class Counting(Problem):
     Chance counts nothing and knows how many of the scored successors are b: one of n is the end mark, which costs the
     entropy of that share over the training distribution.
 
-    Source: Gers and Schmidhuber 2001, "LSTM recurrent networks learn simple context-free and context-sensitive languages".
+    Source: Gers and Schmidhuber 2001, "LSTM recurrent networks learn simple context-free and
+        context-sensitive languages".
     """
 
     largest: int = 25

@@ -218,7 +218,9 @@ def save_rows(path: Path, rows: list[dict[str, Any]]) -> None:
         "threads": torch.get_num_threads(),
     }
     document = json.dumps({"machine": machine, "rows": rows}, indent=1)
-    document = document.replace("[\n     ", "[").replace(",\n     ", ", ").replace("\n    ]", "]")  # curves on few lines
+    document = (
+        document.replace("[\n     ", "[").replace(",\n     ", ", ").replace("\n    ]", "]")
+    )  # curves on few lines
     temporary = path.with_suffix(".tmp")
     temporary.write_text(document + "\n", encoding="utf-8")
     os.replace(temporary, path)
@@ -264,7 +266,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     default = Settings()
     parser.add_argument("--cells", default=",".join(CELLS), help="comma-separated names, each with or without @chrono")
     parser.add_argument("--problems", default=",".join(PROBLEMS), help="comma-separated: copy, adding, parity, anbn")
-    parser.add_argument("--minutes", type=float, help=f"budget per cell and T = 200 problem (default {default.minutes})")
+    parser.add_argument(
+        "--minutes", type=float, help=f"budget per cell and T = 200 problem (default {default.minutes})"
+    )
     parser.add_argument("--steps", type=int, help="budget in optimiser steps; alone, it replaces the minutes")
     parser.add_argument("--length", type=int, default=default.length, help="T of copy and adding (default 200)")
     parser.add_argument("--hidden-size", type=int, default=default.hidden_size, help="units (default 64)")

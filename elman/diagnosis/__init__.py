@@ -1,4 +1,4 @@
-"""Why a model learns or does not: gradient flow by time lag, saturation, time constants, effective memory, NaN hunting."""
+"""Why a model learns or does not: gradient flow by time lag, saturation, effective memory, NaN hunting."""
 
 from __future__ import annotations
 

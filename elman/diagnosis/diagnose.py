@@ -32,9 +32,9 @@ def diagnose(
 ) -> Diagnosis:
     """Diagnose a layer, a bidirectional layer or a stack on random input (standard normal numbers).
 
-    For every sequence a loss on the last output, w . y<T> with a random w of length one, is differentiated by the states
-    after every step. The norm of that derivative at step T - lag, divided by its norm at lag 0, is the relative gradient
-    norm; its median over all sequences is reported. The effective memory is the largest lag at which it is at least
+    For every sequence a loss on the last output, w . y<T> with a random w of length one, is differentiated by the
+    states after every step. The norm of that derivative at step T - lag, divided by its norm at lag 0, is the relative
+    gradient norm; its median over all sequences is reported. The effective memory is the largest lag at which it is at least
     `fraction`. The module is run equation by equation in float64, without its regularisers' random masks.
 
     Args:
@@ -93,7 +93,10 @@ def diagnose_inputs(
     data: str,
     loss: LateLoss | None = None,
 ) -> Diagnosis:
-    """Diagnose a module on given batches of input (B, T, I), all of one T; `loss` of y (B, T, O) replaces the random direction."""
+    """Diagnose a module on given batches of input (B, T, I), all of one T.
+
+    `loss` of the outputs y (B, T, O), summed over sequences, replaces the random direction of the last output.
+    """
     if not 0 < fraction < 1:
         raise UsageError(f"diagnosis: fraction must lie between 0 and 1; got {fraction}")
     traced, norms = [], []
@@ -131,28 +134,26 @@ def diagnose_layer(traces: Sequence[Trace], norms: Tensor, fraction: float) -> L
     )
 
 
-def advice(
-    trend: str, steps: int, constants: Sequence[TimeConstants], recurrences: Sequence[Recurrence]
-) -> str:
+def advice(trend: str, steps: int, constants: Sequence[TimeConstants], recurrences: Sequence[Recurrence]) -> str:
     """Return the remedy for a trend, chosen by whether the cell has a direct path and by its spectral radii."""
     radius = max((item.radius for item in recurrences if item.radius is not None), default=None)
-    if trend == "vanishing" and constants:
-        longest = max(constants, key=lambda constant: constant.median)
-        return (
-            f"Its state {longest.state} keeps its value for {longest.median:.3g} steps (median): start the gate that keeps "
-            f"it further open; a bias of ln(T) = {math.log(steps):.1f} gives time constants near T."
-        )
-    if trend == "vanishing":
-        at = "" if radius is None else f" (largest spectral radius {radius:.2f})"
-        return (
-            f"The state passes through a matrix and a squashing function at every step{at}: use a cell with a gated or "
-            "additive path (lstm, gru), or start with an orthogonal or identity matrix."
-        )
+    at = "" if radius is None else f" (largest spectral radius {radius:.2f})"
+    short = [constant for constant in constants if constant.median < steps]
     if trend == "exploding":
-        at = "" if radius is None else f" (largest spectral radius now {radius:.2f})"
         return f"Clip the gradient norm at 1, and start recurrent matrices with a spectral radius of at most 1{at}."
     if trend == "not finite":
         return "Use elman.diagnosis.find_nonfinite to see the step and equation where numbers stop being finite."
+    if trend == "vanishing" and short:
+        longest = max(short, key=lambda constant: constant.median)
+        return (
+            f"Its state {longest.state} keeps its value for {longest.median:.3g} steps (median): start the gate that "
+            f"keeps it further open; a bias of ln(T) = {math.log(steps):.1f} towards keeping makes that about T steps."
+        )
+    if trend == "vanishing":
+        return (
+            f"The gradient passes through a matrix and a squashing function at every step{at}: use a cell with a gated "
+            "or additive path (lstm, gru), or start with an orthogonal or identity matrix."
+        )
     return ""
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from elman.diagnosis.report import Recurrence, Saturation, TimeConstants
 from elman.diagnosis.trace import Programme, Trace
+from elman.equations.functions import OPERATORS
 
 SIGMOIDS = ("sigmoid", "hard_sigmoid")
 BOUNDED = (*SIGMOIDS, "tanh", "hard_tanh")
@@ -19,9 +20,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 def saturations(traces: Sequence[Trace]) -> tuple[Saturation, ...]:
     """Return the saturation of every bounded function of a cell, over all steps of the given traces of one layer."""
     operations = [op for op in traces[0].programme.operations if op.function in BOUNDED]
-    return tuple(
-        saturation(op.target.split(".")[0], op.function, gathered(traces, op.target)) for op in operations
-    )
+    return tuple(saturation(op.target.split(".")[0], op.function, gathered(traces, op.target)) for op in operations)
 
 
 def gathered(traces: Sequence[Trace], target: str) -> Tensor:
@@ -73,10 +72,19 @@ def time_constants_of(state: str, factors: Tensor) -> TimeConstants:
 def recurrences(programme: Programme) -> tuple[Recurrence, ...]:
     """Return spectral radius and norm of every matrix inside the loop over time."""
     return tuple(
-        recurrence(op.block.matrix, op.arguments[0], programme.matrix(op))
+        recurrence(op.block.matrix, written(programme, op.arguments[0]), programme.matrix(op))
         for op in programme.step
         if op.block is not None
     )
+
+
+def written(programme: Programme, name: str) -> str:
+    """Return how equations write a value: its own name, or "r * c<t-1>" for an intermediate one."""
+    made = {op.target: op for op in programme.operations if "." in op.target}
+    if name not in made:
+        return name
+    function, inner = made[name].function, [written(programme, argument) for argument in made[name].arguments]
+    return f" {OPERATORS[function]} ".join(inner) if function in OPERATORS else f"{function}({', '.join(inner)})"
 
 
 def recurrence(name: str, reads: str, matrix: Tensor) -> Recurrence:

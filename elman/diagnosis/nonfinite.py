@@ -40,7 +40,9 @@ class NonFinite:
         if self.step is None:
             return f"{self.layer}: parameter {self.name} holds {self.value}; {before}"
         where = f"{self.layer}, step {self.step}, sequence {self.sequence}"
-        what = f"equation {self.equation!r} gives {self.value}" if self.equation else f"input {self.name} is {self.value}"
+        what = (
+            f"equation {self.equation!r} gives {self.value}" if self.equation else f"input {self.name} is {self.value}"
+        )
         return f"{where}: {what}; {before}"
 
 

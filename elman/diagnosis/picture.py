@@ -44,7 +44,9 @@ def draw_lines(axes: Any, lines: Lines, fraction: float) -> None:
     for number, (label, relative) in enumerate(lines.items()):
         axes.semilogy(visible(relative), label=label, linewidth=1.8, linestyle=STYLES[number % len(STYLES)])
     axes.axhline(fraction, color="grey", linewidth=0.8)
-    axes.text(0.99, fraction * 1.15, f"{100 * fraction:g} %", color="grey", ha="right", transform=axes.get_yaxis_transform())
+    axes.text(
+        0.99, fraction * 1.15, f"{100 * fraction:g} %", color="grey", ha="right", transform=axes.get_yaxis_transform()
+    )
     axes.set_ylim(bottom=max(axes.get_ylim()[0], FLOOR))
     axes.set_xlabel("lag: steps between the loss and the state")
     axes.grid(alpha=0.25)

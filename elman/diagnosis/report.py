@@ -34,8 +34,8 @@ class Saturation:
 class TimeConstants:
     """How long a state keeps its own value: -1 / mean(ln |f|) steps per unit, f the direct factor from s<t-1> to s<t>.
 
-    f is the derivative of s<t> by s<t-1> with every matrix product held fixed: the forget gate of an LSTM, 1 - u of a GRU,
-    the recurrent weight of an IndRNN. `math.inf` means that the unit does not decay (f >= 1).
+    f is the derivative of s<t> by s<t-1> with every matrix product held fixed: the forget gate of an LSTM, 1 - u of a
+    GRU, the recurrent weight of an IndRNN. `math.inf` means that the unit does not decay (f >= 1).
 
     Attributes:
         state: Name of the state.
@@ -170,7 +170,9 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     """Return rows as aligned text, first column to the left, the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
-        "  ".join([row[0].ljust(widths[0]), *(item.rjust(width) for item, width in zip(row[1:], widths[1:], strict=True))])
+        "  ".join(
+            [row[0].ljust(widths[0]), *(item.rjust(width) for item, width in zip(row[1:], widths[1:], strict=True))]
+        )
         for row in rows
     ]
     return "\n".join(line.rstrip() for line in lines)

@@ -97,7 +97,7 @@ class Trace:
 
     @property
     def outputs(self) -> list[Tensor]:
-        """y of every step, (B, O)."""
+        """Outputs of every step, (B, O)."""
         return [values[self.programme.output] for values in self.values]
 
 
@@ -105,7 +105,7 @@ Run = Callable[[Recurrent, Tensor, str], Tensor]
 
 
 def walk(module: nn.Module, x: Tensor, run: Run, level: int = 1) -> Tensor:
-    """Run a Recurrent, Bidirectional or Stack over x (B, T, I) by `run(layer, x, name)`, one call a layer and direction.
+    """Run a Recurrent, Bidirectional or Stack over x (B, T, I), calling `run(layer, x, name)` for layer and direction.
 
     Returns:
         y (B, T, O) of the module.
