@@ -69,7 +69,7 @@ def _check_names(config: Mapping[str, Any], extra_files: Mapping[str, bytes | st
 
 
 def _is_plain(name: str) -> bool:
-    return bool(name) and not name.startswith(".") and not set(name) & set('/\\:\0') and len(name) < 200
+    return bool(name) and not name.startswith(".") and not set(name) & set("/\\:\0") and len(name) < 200
 
 
 def read_config(folder: Path | str) -> dict[str, Any]:

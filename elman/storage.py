@@ -1,4 +1,4 @@
-"""Durable files: every write is complete or absent, flushed to disk, with modes by the umask and errors that say why."""
+"""Durable files: a write is complete or absent, flushed to disk, with modes by the umask and errors that say why."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def _chunks(header: bytes, tensors: Mapping[str, Tensor]) -> Iterator[memoryview
 def _bytes_of(tensor: Tensor) -> memoryview:
     """Return the memory of a contiguous CPU tensor as bytes, without a copy."""
     flat = tensor.reshape(-1)
-    return memoryview((flat if flat.numel() == 0 else flat.view(torch.uint8)).numpy())
+    return (flat if flat.numel() == 0 else flat.view(torch.uint8)).numpy().data
 
 
 def read_entries(path: Path) -> dict[str, Entry]:
