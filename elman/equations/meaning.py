@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 from elman.equations.expressions import (
     Apply,
@@ -46,6 +47,7 @@ class Meaning:
         masks: Further inputs.
         functions: Functions bound by the caller.
         shift: Offset of time of the left sides.
+        implicit: True when vectors side by side multiply elementwise, as papers write them (LaTeX).
     """
 
     text: str
@@ -55,6 +57,7 @@ class Meaning:
     masks: tuple[str, ...]
     functions: Mapping[str, str]
     shift: int
+    implicit: bool
 
     def error(self, place: Position, message: str, hint: str | None = None) -> EquationError:
         """Build an error that shows the line with a caret."""
@@ -75,10 +78,31 @@ class Meaning:
                         node.position, f"a list of {len(items)} vectors must follow a matrix", "write W [a, b]"
                     )
                 return self.resolve(items[0])
+            case Apply(function="mul", arguments=(left, right)) if self._is_matrix(_last_factor(left)):
+                return self._dotted_product(left, right)
             case Apply(function=function, arguments=arguments):
                 return Apply(function, tuple(self.resolve(a) for a in arguments), node.position)
             case _:
                 return node
+
+    def _is_matrix(self, node: Expression | None) -> bool:
+        """A name of a matrix that no line defines (R may be a gate) and that is not the input."""
+        return (
+            isinstance(node, Symbol)
+            and node.time is None
+            and is_matrix_name(node.name)
+            and node.name not in self.defined
+            and node.name != self.input
+        )
+
+    def _dotted_product(self, left: Expression, right: Expression) -> Expression:
+        """Some papers write a dot between a matrix and its vector: W \\cdot [h, x], or a * W \\cdot x."""
+        if isinstance(left, Symbol):
+            return self._product(left, [right])[0]
+        if isinstance(left, Apply):
+            product = self.resolve(Sequence((left.arguments[1], right), left.position))
+            return Apply("mul", (self.resolve(left.arguments[0]), product), left.position)
+        return self.resolve(right)
 
     def _resolve_symbol(self, symbol: Symbol) -> Expression:
         name, time = symbol.name, None if symbol.time is None else symbol.time - self.shift
@@ -118,67 +142,65 @@ class Meaning:
         return self.error(place, f"unknown name {name!r}{nearest(name, known)}", hint)
 
     def _resolve_sequence(self, items: list[Expression], place: Position) -> Expression:
+        """Terms side by side: products and calls bind to what follows; vectors that are left multiply elementwise."""
+        operands: list[Expression] = []
+        before: Expression | None = None
+        while items:
+            first = items[0]
+            operand, items = self._take(items)
+            if before is not None and not self.implicit and not self._is_number(before):
+                raise self.error(
+                    place if isinstance(first, Number) else position_of(first),
+                    "two vectors stand side by side with no operator between them",
+                    "write * for the elementwise product",
+                )
+            before = first
+            operands.append(operand)
+        return reduce(lambda a, b: Apply("mul", (a, b), place), operands)
+
+    def _is_number(self, node: Expression) -> bool:
+        return is_constant(node) or (isinstance(node, Symbol) and node.name in self.constants)
+
+    def _take(self, items: list[Expression]) -> tuple[Expression, list[Expression]]:
+        """The first operand of a sequence, and what is left."""
         first, rest = items[0], items[1:]
-        if isinstance(first, Symbol) and not rest:
-            return self.resolve(first)
-        if isinstance(first, Symbol) and self._calls(first, rest):
+        if isinstance(first, Symbol) and rest and self._calls(first):
             return self._call(first, rest)
-        if (
-            isinstance(first, Symbol)
-            and first.name not in self.defined
-            and first.name != self.input
-            and is_matrix_name(first.name)
-        ):
+        if isinstance(first, Symbol) and self._is_matrix(first):
             return self._product(first, rest)
-        if is_constant(first) or (isinstance(first, Symbol) and first.name in self.constants):
-            return Apply("mul", (self.resolve(first), self._resolve_sequence(rest, place)), place)
-        if (
-            len(rest) == 1
-            and isinstance(rest[0], Symbol)
-            and is_matrix_name(rest[0].name)
-            and rest[0].name not in self.defined
-        ):
+        if len(rest) == 1 and isinstance(rest[0], Symbol) and self._is_matrix(rest[0]):
             # Row convention, x W: the same product with the matrix written on the right.
             return self._product(rest[0], [first])
-        if not rest:
-            return self.resolve(first)
-        if (
-            isinstance(first, Symbol)
-            and isinstance(rest[0], Bracket)
-            and rest[0].round
-            and first.name not in self.defined
-            and first.name != self.input
-        ):
+        self._check_callable(first, rest)
+        return self.resolve(first), rest
+
+    def _check_callable(self, first: Expression, rest: list[Expression]) -> None:
+        calls = bool(rest) and isinstance(rest[0], Bracket) and rest[0].round
+        if not (calls and isinstance(first, Symbol)) or first.name in (*self.defined, self.input, *self.masks):
+            return
+        if not is_vector_name(first.name):
             known = sorted({*CELL_FUNCTIONS, *OUTPUT_FUNCTIONS})
             raise self.error(
                 first.position,
                 f"unknown function {first.name!r}{nearest(first.name, known)}",
                 f"functions: {', '.join(known)}",
             )
-        self.resolve(first)
-        self._resolve_sequence(rest, place)
-        raise self.error(
-            position_of(rest[0]) if not isinstance(rest[0], Number) else place,
-            "two vectors stand side by side with no operator between them",
-            "write * for the elementwise product (\\odot in LaTeX)",
-        )
 
-    def _calls(self, first: Symbol, rest: list[Expression]) -> bool:
-        return first.name not in self.defined and is_function(first.name, self.functions) and bool(rest)
+    def _calls(self, first: Symbol) -> bool:
+        return first.name not in self.defined and is_function(first.name, self.functions)
 
-    def _call(self, first: Symbol, rest: list[Expression]) -> Expression:
+    def _call(self, first: Symbol, rest: list[Expression]) -> tuple[Expression, list[Expression]]:
         name = self.functions.get(first.name) or ALIASES.get(first.name) or UNBOUND.get(first.name) or first.name
         bracket = rest[0]
         if isinstance(bracket, Bracket):
-            arguments = tuple(self.resolve(item) for item in bracket.items)
-            if len(rest) > 1:
-                raise self.error(
-                    position_of(rest[1]),
-                    f"an operator must stand after {first.name}(...)",
-                    "write * for the elementwise product",
-                )
+            arguments, rest = tuple(self.resolve(item) for item in bracket.items), rest[1:]
         else:
-            arguments = (self._resolve_sequence(rest, first.position),)
+            argument, rest = self._take(rest)
+            arguments = (argument,)
+        self._check_call(first, name, arguments)
+        return Apply(name, arguments, first.position), rest
+
+    def _check_call(self, first: Symbol, name: str, arguments: tuple[Expression, ...]) -> None:
         wanted = FUNCTIONS[name].arguments if name in FUNCTIONS else 1
         if name in FUNCTIONS and name not in CELL_FUNCTIONS:
             raise self.error(
@@ -189,13 +211,17 @@ class Meaning:
             raise self.error(
                 first.position, f"{name} takes {wanted} argument{'s' * (wanted > 1)}; got {len(arguments)}"
             )
-        return Apply(name, arguments, first.position)
 
-    def _product(self, matrix: Symbol, rest: list[Expression]) -> Expression:
+    def _product(self, matrix: Symbol, rest: list[Expression]) -> tuple[Expression, list[Expression]]:
         if not rest:
-            return self.resolve(matrix)
-        if len(rest) == 1 and isinstance(rest[0], Bracket) and not rest[0].round:
-            parts = tuple(self.resolve(item) for item in rest[0].items)
+            return self.resolve(matrix), []
+        if isinstance(rest[0], Bracket) and not rest[0].round:
+            parts, rest = tuple(self.resolve(item) for item in rest[0].items), rest[1:]
         else:
-            parts = (self._resolve_sequence(rest, position_of(rest[0])),)
-        return Product(matrix.name, parts, matrix.transposed, matrix.position)
+            part, rest = self._take(rest)
+            parts = (part,)
+        return Product(matrix.name, parts, matrix.transposed, matrix.position), rest
+
+
+def _last_factor(node: Expression) -> Expression | None:
+    return node.arguments[1] if isinstance(node, Apply) and node.function == "mul" else node

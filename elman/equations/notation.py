@@ -16,7 +16,8 @@ from elman.errors import EquationError
 _GRAMMAR = r"""
 equation: side "=" side
 ?side: sum
-?sum: term | "-" term -> negate | "+" term | sum "+" term -> add | sum "-" term -> subtract
+?sum: term | _MINUS term -> negate | "+" term | sum "+" term -> add | sum _MINUS term -> subtract
+_MINUS: /[-−–]/
 ?term: sequence | term TIMES sequence -> multiply | term "/" sequence -> divide
 sequence: factor+
 ?factor: number | symbol | group | bracket | fraction | call
@@ -41,13 +42,13 @@ _TERMINALS = {
 TIMES.5: /\*|\\(odot|circ|cdot|times|ast|star|bullet|otimes)(?![A-Za-z])|⊙|∘|·|×/
 FRACTION.6: /\\[dt]?frac/
 CALL.6: /\\sqrt(?=\s*\{{)/
-SYMBOL.2: /({_COMMAND}|(?:{_WORDS})(?![A-Za-z])|[^\W\d_]){_SCRIPT}*/
+SYMBOL.2: /({_COMMAND}|\{{\s*(?:{_COMMAND}|[A-Za-z])\s*\}}(?=\s*[_^])|(?:{_WORDS})(?![A-Za-z])|[^\W\d_]){_SCRIPT}*/
 """,
     "plain": r"""
 TIMES.5: /\*|⊙|∘|·|×/
 FRACTION.6: /\\frac/
 CALL.6: /\\sqrt(?=\s*\{)/
-SYMBOL.2: /[^\W\d_]\w*(?:(?<=_)\{[^{}]*\})?(?:(?<=_[tnk])[+-]1(?![\w.]))?(?:~|\^(?!\w)|\^T(?!\w)|>(?=[\s,\]<])|<(?=[\s,\]]))?(?:<(?:[a-z](?:\s*[+-]\s*\d)?|0)>)?/
+SYMBOL.2: /[^\W\d_](?:\w|[₋₊])*(?:(?<=_)\{[^{}]*\})?(?:(?<=_[tnk])[+-]1(?![\w.]))?(?:~|\^(?!\w)|\^T(?!\w)|>(?=[\s,\]<])|<(?=[\s,\]]))?(?:<(?:[a-z](?:\s*[+-]\s*\d)?|0)>)?/
 """,
 }
 _PARSERS = {
@@ -57,7 +58,8 @@ _PARSERS = {
 
 _CLEAN_LATEX = [
     r"(?<!\\)%.*",
-    r"\\(?:begin|end)\s*\{[^}]*\}(?:\[[^\]]*\])?",
+    r"\{?\s*\\begin\s*\{[^}]*\}(?:\[[^\]]*\])?(?:\{[lcr|]+\})?|\\end\s*\{[^}]*\}\s*\}?",
+    r"[,.;]?\s*\\(?:text|mbox|mathrm|quad|qquad)\s*(?:\{\s*)?(?:where|with|and|for|if)\b.*$",
     r"\\(?:left|right|[bB]igg?[lrm]?)(?![A-Za-z])\.?",
     r"\\(?:label|tag|eqref)\s*\{[^}]*\}",
     r"(?<!\\)\\(?:quad|qquad|nonumber|notag|displaystyle|limits|hfill|hspace\{[^}]*\}|,|;|:|!|\s)(?![A-Za-z])",
@@ -134,10 +136,31 @@ def parse(text: str) -> tuple[list[RawEquation], list[SizeLine]]:
     return equations, sizes
 
 
+_MATHEMATICS = re.compile(
+    r"\$\$.*?\$\$|\$[^$]*\$|\\\[.*?\\\]|\\\(.*?\\\)"
+    r"|\\begin\{(?P<name>equation|align|aligned|alignat|gather|split|eqnarray|array|cases|multline|flalign)\*?\}"
+    r".*?\\end\{(?P=name)\*?\}",
+    re.DOTALL,
+)
+
+
+def _without_prose(text: str) -> str:
+    """Blank the lines of a document that stand outside its mathematics and hold no equation."""
+    marked = {n for match in _MATHEMATICS.finditer(text) for n in _lines_of(text, match.start(), match.end())}
+    if not marked:
+        return text
+    lines = text.splitlines()
+    return "\n".join(line if n in marked or "=" in line else "" for n, line in enumerate(lines))
+
+
+def _lines_of(text: str, start: int, end: int) -> range:
+    return range(text.count("\n", 0, start), text.count("\n", 0, end) + 1)
+
+
 def _statements(text: str, notation: str) -> list[list[tuple[str, Position]]]:
     """The characters of each equation with their places; what only decorates is blanked, not removed."""
     found: list[list[tuple[str, Position]]] = []
-    for number, line in enumerate(text.splitlines()):
+    for number, line in enumerate((_without_prose(text) if notation == "latex" else text).splitlines()):
         for start, piece in _pieces(_clean(line, notation), notation):
             if not piece.strip():
                 continue

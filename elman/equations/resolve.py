@@ -20,7 +20,7 @@ from elman.equations.expressions import (
 )
 from elman.equations.functions import ALIASES, FUNCTIONS, OUTPUT_FUNCTIONS
 from elman.equations.meaning import Meaning, is_constant, is_function
-from elman.equations.notation import RawEquation, SizeLine, caret_error, parse
+from elman.equations.notation import RawEquation, SizeLine, caret_error, is_latex, parse
 from elman.equations.symbols import is_matrix_name
 from elman.equations.times import Times
 from elman.errors import EquationError, nearest
@@ -104,7 +104,14 @@ class _Resolver:
         self.constants = {left.name for left, right, _ in lines if isinstance(left, Symbol) and is_constant(right)}
         self.input = self._find_input(lines)
         meaning = Meaning(
-            self.text, self.defined, frozenset(self.constants), self.input, self.masks, self.functions, self.shift
+            text=self.text,
+            defined=self.defined,
+            constants=frozenset(self.constants),
+            input=self.input,
+            masks=self.masks,
+            functions=self.functions,
+            shift=self.shift,
+            implicit=is_latex(self.text),
         )
         equations = [
             Equation(left.name, meaning.resolve(right), line) for left, right, line in lines if isinstance(left, Symbol)

@@ -104,6 +104,7 @@ def _script(body: str, superscript: bool) -> list[Script]:
     body = re.sub(r"\s*\\rangle", ">", body)
     body = re.sub(r"\\(top|intercal|mathsf\{T\}|mathrm\{T\})", "T", body)
     body = re.sub(r"\s+", "", body)
+    body = re.sub(r"^\(([a-z][+-]1|[a-z])\)$", r"\1", body) if not superscript else body
     if re.fullmatch(r"<.*>", body) or (superscript and re.fullmatch(r"\([a-z]([+-]\d+)?\)|\(0\)", body)):
         return [Script(_strip(body), True, True)]
     head, comma, last = body.rpartition(",")
@@ -131,6 +132,14 @@ _PLAIN = re.compile(
 )
 
 
+_SMALL = dict(zip("ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ₀₁₂₃₄₅₆₇₈₉₊₋", "aehijklmnoprstuvx0123456789+-", strict=True))
+
+
+def _lowered(text: str) -> str:
+    """Write small Unicode letters as a subscript: hₜ₋₁ is h_t-1."""
+    return re.sub(f"[{''.join(_SMALL)}]+", lambda match: "_" + "".join(_SMALL[letter] for letter in match[0]), text)
+
+
 def take_plain_apart(text: str) -> Written:
     """Split a plain name such as `c~<t-1>`, `W_h^T` or `h_t` into base, accents and scripts."""
     braces: list[Script] = []
@@ -142,7 +151,7 @@ def take_plain_apart(text: str) -> Written:
         words = "".join(script.text for script in found if script not in braces)
         return f"_{words}" if words else ""
 
-    text = re.sub(r"_\{([^{}]*)\}", unbrace, text)
+    text = re.sub(r"_\{([^{}]*)\}", unbrace, _lowered(text))
     match = _PLAIN.match(text)
     if match is None:
         return Written(text)

@@ -22,6 +22,13 @@ class Times:
     def __init__(self, text: str, raw: list[RawEquation]) -> None:
         self.text, self.raw = text, raw
         self.index = self._find_index()
+        self.variables = {
+            written.base
+            for e in raw
+            if isinstance(e.left, Symbol)
+            for written in (e.names[e.left.position],)
+            if any((at := time_of(script)) and at[0] == self.index for script in written.scripts)
+        }
 
     def error(self, place: Position, message: str, hint: str | None = None) -> EquationError:
         """Build an error that shows the line with a caret."""
@@ -79,7 +86,8 @@ class Times:
 
     def _may_be_time(self, written: Written, at: tuple[str, int]) -> bool:
         # `b_n` beside `h_{n-1}` is the bias of a gate n, not a bias at time n: parameters do not change with time.
-        return at[1] != 0 or not (re.match(r"[WUVRb]$", written.base))
+        # A line that defines R_t says that R is a gate, whatever its letter.
+        return at[1] != 0 or written.base in self.variables or not re.match(r"[WUVRb]$", written.base)
 
     def named(self, node: Expression, names: dict[Position, Written]) -> Expression:
         """Replace every written name in `node` by its normalised name and time."""
