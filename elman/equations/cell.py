@@ -16,7 +16,7 @@ from elman.equations.program import Block, Builder
 from elman.equations.resolve import Resolved, resolve
 from elman.equations.schedule import Schedule, make_schedule
 from elman.equations.sizes import Sizes
-from elman.equations.symbols import is_vector_name
+from elman.equations.symbols import is_matrix_name, is_vector_name
 from elman.errors import EquationError, ShapeError, nearest
 
 
@@ -299,9 +299,10 @@ class Cell:
     def plain(self) -> str:
         """The equations in the plain notation, in order of the text; parses to the same cell."""
         order = {name: n for n, name in enumerate(self._resolved.order)}
+        # A gate called R needs its mark of time, or its line would define a matrix.
+        marked = (*self.states, *filter(is_matrix_name, order))
         lines = [
-            printing.plain_equation(e, self.states)
-            for e in sorted(self._resolved.equations, key=lambda e: order[e.name])
+            printing.plain_equation(e, marked) for e in sorted(self._resolved.equations, key=lambda e: order[e.name])
         ]
         lines += [printing.plain_equation(e) for e in self._resolved.output_equations]
         lines += [f"{state}<0> = {printing.number_text(value)}" for state, value in self.starts.items()]

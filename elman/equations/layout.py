@@ -80,6 +80,7 @@ def place(boxes: Sequence[Box], lines: Sequence[tuple[str, str]], ties: Mapping[
         for n in order:
             _improve(layout, n, reorder=0 < n < count - 1 and sweep < SWEEPS - 4)
         _tie(layout, ties)
+    _level(layout, ties)
     _columns(layout, column_gap)
     top = min(box.y - box.height / 2 for box in layout.boxes.values())
     for box in layout.boxes.values():
@@ -152,6 +153,18 @@ def _tie(layout: Layout, ties: Mapping[str, str]) -> None:
     wished = {**middles, **{other: middles[one] for one, other in ties.items()}}
     for layer in (layout.layers[0], layout.layers[-1]):
         _settle(layout, layer, {name: wished.get(name, layout.boxes[name].y) for name in layer})
+
+
+def _level(layout: Layout, ties: Mapping[str, str]) -> None:
+    """Put tied boxes at exactly one height; what stands above them in the last layer moves up where it must."""
+    for one, other in ties.items():
+        layout.boxes[other].y = layout.boxes[one].y
+    below = None
+    for name in reversed(layout.layers[-1]):
+        box = layout.boxes[name]
+        if below is not None:
+            box.y = min(box.y, below.y - (below.height + box.height) / 2 - GAP)
+        below = box
 
 
 def _columns(layout: Layout, gap: float) -> None:

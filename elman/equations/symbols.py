@@ -50,6 +50,10 @@ class Written:
 
 def take_latex_apart(text: str) -> Written:
     r"""Split a LaTeX name such as `\tilde{\mathbf{h}}_{u}^{<t-1>}` into base, accents and scripts."""
+    grouped = re.match(_NESTED, text)
+    if grouped:
+        written = take_latex_apart(grouped[0][1:-1].strip())
+        return Written(written.base, written.scripts + _scripts(text[grouped.end() :]), written.forced_zero)
     command = re.match(r"\\(?P<name>[A-Za-z]+\*?)\s*", text)
     inner, rest = "", text
     if command and re.fullmatch(FONTS, command["name"]):

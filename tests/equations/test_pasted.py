@@ -58,7 +58,7 @@ h = o * tanh(c)
 \tilde{\mathbf{H}}_t = \tanh(\mathbf{X}_t \mathbf{W}_{\textrm{xh}} + \left(\mathbf{R}_t \odot \mathbf{H}_{t-1}\right) \mathbf{W}_{\textrm{hh}} + \mathbf{b}_\textrm{h})
 \mathbf{H}_t = \mathbf{Z}_t \odot \mathbf{H}_{t-1}  + (1 - \mathbf{Z}_t) \odot \tilde{\mathbf{H}}_t.""",
         """
-R = sigmoid(W_xr X + W_hr H<t-1> + b_r)
+R<t> = sigmoid(W_xr X + W_hr H<t-1> + b_r)
 Z = sigmoid(W_xz X + W_hz H<t-1> + b_z)
 H~ = tanh(W_xh X + W_hh (R * H<t-1>) + b_h)
 H = Z * H<t-1> + (1 - Z) * H~
