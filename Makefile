@@ -1,0 +1,48 @@
+# Everything a person or a machine does with this repository. Needs Python 3.11 or newer and make, nothing else.
+#   make demo    train a small model, see its perplexity fall, read samples
+#   make test    the test suite (ELMAN_DATA=FOLDER adds the tests on public data sets)
+#   make check   format, lint, types
+#   make bench   the synthetic problems and the gradient-flow table
+#   make docs    the documentation as a static site in site/
+
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet install -c requirements/constraints.txt
+INSTALLED := $(VENV)/installed
+INSTALLED_DOCS := $(VENV)/installed-docs
+
+.PHONY: demo test check bench docs clean
+.DELETE_ON_ERROR:
+
+demo: $(INSTALLED)
+	$(VENV)/bin/elman demo
+
+test: $(INSTALLED)
+	$(VENV)/bin/python -m pytest
+
+check: $(INSTALLED)
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+bench: $(INSTALLED)
+	$(VENV)/bin/python -m benchmarks.gradient_flow
+	$(VENV)/bin/python -m benchmarks.synthetic
+
+docs: $(INSTALLED_DOCS)
+	$(VENV)/bin/python docs/generate.py docs/reference
+	$(VENV)/bin/mkdocs build --strict --quiet
+
+clean:
+	rm -rf $(VENV) build dist site docs/reference .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# The build backend is installed first and used without isolation, so that it obeys the constraints too.
+$(INSTALLED): pyproject.toml requirements/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) scikit-build-core
+	$(PIP) --no-build-isolation -e ".[dev]"
+	touch $@
+
+$(INSTALLED_DOCS): $(INSTALLED)
+	$(PIP) --no-build-isolation -e ".[docs]"
+	touch $@
