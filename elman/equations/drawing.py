@@ -211,7 +211,7 @@ def _line_kind(cell: Cell, name: str) -> str:
 
 def _rails(cell: Cell, layout: Layout, frames: list[tuple[float, float]]) -> list[str]:
     """Lines that carry the states between the steps."""
-    (left, wide), (middle, middle_wide), (right, right_wide) = frames
+    (left, wide), _, (right, right_wide) = frames
     parts = []
     for state in cell.states:
         box, out = layout.boxes[f"{state}<t-1>"], layout.boxes[f"{state} leaves"]

@@ -1,11 +1,12 @@
 """Places for the boxes of a drawing: layers from left to right, few crossings, straight lines where possible.
 
-Source: Sugiyama, Tagawa and Toda 1981 (layers, reserved lanes for long lines, ordering by barycentres); the heights solve
-a least-squares problem with minimum distances, by pooling adjacent violators.
+Source: Sugiyama, Tagawa and Toda 1981 (layers, reserved lanes for long lines, ordering by barycentres); the heights
+solve a least-squares problem with minimum distances, by pooling adjacent violators.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -98,7 +99,7 @@ def _reserve(layout: Layout, line: tuple[str, str]) -> None:
         names.append(lane.name)
     names.append(end.name)
     layout.paths[line] = names
-    for one, other in zip(names, names[1:], strict=False):
+    for one, other in itertools.pairwise(names):
         layout.neighbours[one].append(other)
         layout.neighbours[other].append(one)
 

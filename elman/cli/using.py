@@ -1,0 +1,117 @@
+"""`elman sample`, `elman score` and `elman evaluate`: what a trained model says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from elman.cli.options import configured, options_of
+from elman.cli.output import table, write_json, write_line
+from elman.cli.reading import as_path, read_text
+from elman.cli.verbs import json_option
+from elman.errors import DataError
+
+MODEL = click.argument("model", type=click.Path(path_type=Path))
+LINES_LIMIT = 64 << 20
+
+
+class SamplingConfig(BaseModel):
+    """Options of `elman sample`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    length: int = Field(500, ge=1, le=10_000_000, description="tokens to write, at most")
+    samples: int = Field(1, ge=1, le=10_000, description="how many texts, drawn in one batch")
+    prompt: str = Field("", description="text to go on from")
+    temperature: float = Field(1.0, gt=0, le=1000, description="divides the logits: below 1 bolder, above 1 wilder")
+    top_k: int | None = Field(None, ge=1, description="draw among the k most probable tokens")
+    top_p: float | None = Field(None, gt=0, le=1, description="draw among the most probable tokens that make up p")
+    greedy: bool = Field(False, description="always take the most probable token")
+    stop: tuple[str, ...] = Field((), description="end a text before this string; repeat for several")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed; sample i depends on it and on i only")
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> SamplingConfig:
+        if not self.greedy:
+            return self
+        drawing = [("temperature", self.temperature != 1.0), ("top_k", self.top_k), ("top_p", self.top_p)]
+        drawing.append(("samples", self.samples != 1))
+        if names := [name for name, given in drawing if given]:
+            raise ValueError(f"greedy draws nothing, so {', '.join(names)} would have no effect")
+        return self
+
+
+@click.command()
+@MODEL
+@json_option
+def sample(model: Path, as_json: bool, **options: Any) -> None:
+    """Write text with the language model in the folder MODEL."""
+    config = configured(SamplingConfig, options, None, "elman sample")
+    from elman.tasks.language_model import load
+
+    texts = load(model).sample(**config.model_dump())
+    if as_json:
+        return write_json({"model": str(model), "config": config.model_dump(), "samples": texts})
+    if len(texts) == 1:
+        return write_line(texts[0])
+    return write_line("\n".join(f"--- sample {number} ---\n{text}" for number, text in enumerate(texts, 1)))
+
+
+sample.params += options_of(SamplingConfig)
+
+
+@click.command()
+@MODEL
+@click.argument("file", default="-")
+@click.option("--steps", is_flag=True, help="Show P(y<t> | y<1..t-1>) of every token.")
+@json_option
+def score(model: Path, file: str, steps: bool, as_json: bool) -> None:
+    """Give the probability of every line of FILE (- for stdin) under MODEL, in nats."""
+    sentences = [line for line in read_text(file, LINES_LIMIT).splitlines() if line.strip()]
+    if not sentences:
+        raise DataError(f"{'stdin' if file == '-' else file}: must have at least one line of text; got none")
+    from elman.tasks.language_model import load
+
+    scored = load(model).score(sentences)
+    rows = [_scored(item, steps) for item in scored]
+    if as_json:
+        return write_json({"model": str(model), "sentences": rows})
+    return write_line("\n".join(_score_lines(rows)))
+
+
+def _score_lines(rows: list[dict[str, Any]]) -> list[str]:
+    lines = ["LOG PROBABILITY\tTOKENS\tPERPLEXITY\tTEXT"]
+    for row in rows:
+        lines.append(f"{row['log_probability']:.4f}\t{row['tokens']}\t{row['perplexity']:.4g}\t{row['text']}")
+        lines += [f"  {step['probability']:.6f}\t{step['token']!r}" for step in row.get("steps", [])]
+    return lines
+
+
+@click.command()
+@MODEL
+@click.argument("file")
+@json_option
+def evaluate(model: Path, file: str, as_json: bool) -> None:
+    """Measure MODEL on the text in FILE: loss in nats per token, perplexity, tokens."""
+    from elman.tasks.language_model import load
+
+    with as_path(file) as path:
+        metrics = load(model).evaluate(path)
+    found = {"model": str(model), "file": file, **metrics}
+    if as_json:
+        return write_json(found)
+    return write_line(table([[name, _number(value)] for name, value in found.items()]))
+
+
+def _number(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _scored(item: Any, steps: bool) -> dict[str, Any]:
+    row = {name: getattr(item, name) for name in ("text", "log_probability", "tokens", "perplexity", "unknown")}
+    if steps:
+        row["steps"] = [{"token": token, "probability": value} for token, value in item.steps]
+    return row
