@@ -34,6 +34,8 @@ def draw(panels: Mapping[str, Lines], path: str | Path, fraction: float = 0.01) 
     for axes, (title, lines) in zip(every, panels.items(), strict=True):
         draw_lines(axes, lines, fraction)
         axes.set_title(title)
+    shown = [value for lines in panels.values() for line in lines.values() for value in visible(line) if value == value]
+    every[0].set_ylim(max(min(shown, default=1) / 3, FLOOR), 10 * max(shown, default=1))  # the panels share this axis
     every[0].set_ylabel("gradient norm relative to lag 0")
     figure.savefig(path, dpi=120)
     return Path(path)
@@ -47,7 +49,6 @@ def draw_lines(axes: Any, lines: Lines, fraction: float) -> None:
     axes.text(
         0.99, fraction * 1.15, f"{100 * fraction:g} %", color="grey", ha="right", transform=axes.get_yaxis_transform()
     )
-    axes.set_ylim(bottom=max(axes.get_ylim()[0], FLOOR))
     axes.set_xlabel("lag: steps between the loss and the state")
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
