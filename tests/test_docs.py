@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import os
 import pkgutil
 import re
 import shlex
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,8 +106,10 @@ def parse(words: list[str]) -> None:
         assert words, f"a verb is missing behind {command.name}"
         if words[0] in ("--help", "--version"):
             return
-        assert words[0] in command.commands, f"no verb {words[0]!r}; known: {', '.join(command.commands)}"
-        command, words = command.commands[words[0]], words[1:]
+        context = click.Context(command)
+        below = command.get_command(context, words[0])
+        assert below is not None, f"no verb {words[0]!r}; known: {', '.join(command.list_commands(context))}"
+        command, words = below, words[1:]
     if "--help" not in words:
         command.make_context(command.name, words).close()
 
@@ -168,3 +173,25 @@ def test_links_between_pages_lead_somewhere(path: Path) -> None:
     targets = [target.split("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
     missing = [t for t in targets if t and "reference/" not in t and not (path.parent / t).exists()]
     assert not missing, f"no such file: {', '.join(missing)}"
+
+
+def test_reference_pages_show_every_cell_and_every_verb(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "generate.py", tmp_path],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    from elman.cli import application
+
+    page = (tmp_path / "cells.md").read_text(encoding="utf-8")
+    for name, cell in elman.cells.items():
+        assert f"## {name}\n" in page
+        assert cell.plain() in page
+        assert cell.backward_plain() in page
+        assert (tmp_path / f"{name}.svg").read_text(encoding="utf-8").startswith("<svg")
+    page = (tmp_path / "command-line.md").read_text(encoding="utf-8")
+    for verb in application.list_commands(click.Context(application)):
+        assert f"## elman {verb}\n" in page
