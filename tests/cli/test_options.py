@@ -1,0 +1,134 @@
+"""Options made from a config: one place for name, default, range and help; all problems told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from elman.cli.options import configured, options_of, read_recipe
+from elman.errors import DataError, UsageError
+from elman.training.config import TrainingConfig
+
+
+class Recipe(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    hidden_size: int = Field(128, ge=1, le=65_536, description="units of a layer")
+    rate: float = Field(2e-3, gt=0, description="learning rate")
+    kind: Literal["plain", "fancy"] = Field("plain", description="which kind")
+    tied: bool = Field(False, description="share weights")
+    limit: int | None = Field(None, ge=1, description="largest number; without it, none")
+    stop: tuple[str, ...] = Field((), description="where to end")
+    sizes: dict[str, int] = Field({}, description="declared sizes")
+
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        if self.tied and self.kind == "plain":
+            raise ValueError("tied has an effect with kind=fancy only; got kind=plain")
+        return self
+
+
+def given(*words: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+
+    @click.command()
+    def command(**options: Any) -> None:
+        found.update(options)
+
+    command.params += options_of(Recipe)
+    command.main(list(words), standalone_mode=False)
+    return found
+
+
+def make(*words: str, recipe: str | None = None) -> Recipe:
+    return configured(Recipe, given(*words), recipe, "elman x")
+
+
+def test_every_field_is_an_option_with_its_default_and_range() -> None:
+    command = click.Command("x", params=list(options_of(Recipe)))
+    text = " ".join(command.get_help(click.Context(command, max_content_width=200)).split())
+    assert "--hidden-size NUMBER units of a layer [default: 128; >= 1, <= 65536]" in text
+    assert "--rate NUMBER learning rate [default: 0.002; > 0]" in text
+    assert "--kind [plain|fancy] which kind [default: plain]" in text
+    assert "--tied / --no-tied share weights [default: off]" in text
+    assert "--limit NUMBER largest number; without it, none [>= 1]" in text
+
+
+def test_nothing_given_is_the_default() -> None:
+    assert make() == Recipe()
+
+
+def test_values_reach_their_fields() -> None:
+    words = "--hidden-size 7 --rate 1e-4 --kind fancy --tied --limit 3 --stop a --stop b --sizes P=4 --sizes Q=5"
+    found = make(*words.split())
+    assert found.model_dump() == {
+        "hidden_size": 7, "rate": 1e-4, "kind": "fancy", "tied": True, "limit": 3, "stop": ("a", "b"),
+        "sizes": {"P": 4, "Q": 5},
+    }  # fmt: skip
+
+
+def test_flags_stand_over_the_recipe_and_the_recipe_over_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text('hidden-size = 9\nrate = 0.5\nstop = ["x"]\n', encoding="utf-8")
+    found = make("--rate", "0.25", recipe=str(path))
+    assert (found.hidden_size, found.rate, found.stop, found.kind) == (9, 0.25, ("x",), "plain")
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text("hiden_size = 9\nlimit = 0\n", encoding="utf-8")
+    with pytest.raises(UsageError) as caught:
+        make("--hidden-size", "9" * 80, "--rate", "nan", "--kind", "fency", recipe=str(path))
+    assert caught.value.message.splitlines() == [
+        "elman x: 5 options cannot be used as given",
+        f"  --hidden-size: must be at most 65536; got {'9' * 57}...",
+        "  --rate: must be a finite number; got nan",
+        "  --kind: must be one of plain, fancy; got fency",
+        f"  {path}: limit: must be at least 1; got 0",
+        f"  {path}: hiden_size: must be one of hidden_size, rate, kind, tied, limit, stop, sizes; got 'hiden_size'; "
+        "did you mean 'hidden_size'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--hidden-size", "0"], "elman x: --hidden-size: must be at least 1; got 0"),
+        (["--hidden-size", "1.5"], "elman x: --hidden-size: must be a whole number; got 1.5"),
+        (["--hidden-size", "many"], "elman x: --hidden-size: must be a whole number; got many"),
+        (["--rate", "-1"], "elman x: --rate: must be more than 0; got -1"),
+        (["--rate", "fast"], "elman x: --rate: must be a number; got fast"),
+        (["--tied"], "elman x: --tied has an effect with --kind fancy only; got --kind plain"),
+        (["--sizes", "P"], "--sizes: must be NAME=VALUE; got 'P'"),
+    ],
+)
+def test_messages(words: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        make(*words)
+    assert caught.value.message == message
+
+
+def test_a_recipe_that_is_not_toml_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text("a = 1\nb = = 2\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"recipe\.toml: must be TOML; got .*line 2"):
+        read_recipe(str(path))
+
+
+def test_the_help_of_training_options_comes_from_their_config() -> None:
+    options = {option.name: option for option in options_of(TrainingConfig)}
+    assert list(options) == list(TrainingConfig.model_fields)
+    for name, info in TrainingConfig.model_fields.items():
+        assert info.description and options[name].help is not None
+        assert info.description in str(options[name].help)
+
+
+def test_choices_are_completed() -> None:
+    option = next(option for option in options_of(Recipe) if option.name == "kind")
+    complete: Callable[..., Any] = option.type.shell_complete
+    assert [item.value for item in complete(click.Context(click.Command("x")), option, "fa")] == ["fancy"]
