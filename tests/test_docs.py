@@ -195,3 +195,12 @@ def test_reference_pages_show_every_cell_and_every_verb(tmp_path: Path) -> None:
     page = (tmp_path / "command-line.md").read_text(encoding="utf-8")
     for verb in application.list_commands(click.Context(application)):
         assert f"## elman {verb}\n" in page
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_time_indices_are_written_as_code(path: Path) -> None:
+    """Outside code, Markdown takes <t> for a tag of HTML, and the reader sees nothing."""
+    text = FENCE.sub(lambda match: "\n" * match[0].count("\n"), path.read_text(encoding="utf-8"))
+    outside = [re.sub(r"`[^`]*`", "", line) for line in text.splitlines() if not line.startswith("    ")]
+    swallowed = [line for line in outside if re.search(r"<[A-Za-z]", line)]
+    assert not swallowed, "write it between backticks:\n" + "\n".join(swallowed)
