@@ -140,7 +140,8 @@ def configured(
         return config.model_validate({**written, **chosen, **(fixed or {})})
     except ValidationError as error:
         origin = {name: f"{recipe}: {name}" for name in written if name not in chosen}
-        problems = [_problem(config, details, origin) for details in error.errors(include_url=False)]
+        found = [_problem(config, details, origin) for details in error.errors(include_url=False)]
+        problems = [line for text in found for line in text.splitlines()]
     refuse(where, problems, f"see: {where} --help")
     raise AssertionError("refuse raises for at least one problem")
 

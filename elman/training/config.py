@@ -89,14 +89,15 @@ class TrainingConfig(BaseModel):
             ("decay_factor", step, "schedule=step"),
             ("decay_after", step, "schedule=step"),
         ]
-        for name, effective, needed in rules:
-            self._refuse_unless(name, effective, needed)
+        idle = [(name, needed) for name, effective, needed in rules if not effective and self._is_changed(name)]
+        if idle:
+            raise ValueError("\n".join(self._without_effect(name, needed) for name, needed in idle))
         return self
 
-    def _refuse_unless(self, name: str, effective: bool, needed: str) -> None:
+    def _without_effect(self, name: str, needed: str) -> str:
+        other = needed.split("=")[0]
+        return f"{name} has an effect with {needed} only; got {other}={getattr(self, other)}"
+
+    def _is_changed(self, name: str) -> bool:
         # Compared with the default, not with what was set: a saved configuration names every field.
-        if not effective and getattr(self, name) != type(self).model_fields[name].default:
-            raise ValueError(
-                f"{name} has an effect with {needed} only; got {needed.split('=')[0]}="
-                f"{getattr(self, needed.split('=')[0])}"
-            )
+        return bool(getattr(self, name) != type(self).model_fields[name].default)

@@ -132,3 +132,14 @@ def test_choices_are_completed() -> None:
     option = next(option for option in options_of(Recipe) if option.name == "kind")
     complete: Callable[..., Any] = option.type.shell_complete
     assert [item.value for item in complete(click.Context(click.Command("x")), option, "fa")] == ["fancy"]
+
+
+def test_options_without_effect_are_all_named() -> None:
+    words = {"momentum": "0.9", "decay_factor": "0.3", "optimizer": "adamw"}
+    with pytest.raises(UsageError) as caught:
+        configured(TrainingConfig, words, None, "elman x")
+    assert caught.value.message.splitlines() == [
+        "elman x: 2 options cannot be used as given",
+        "  --momentum has an effect with --optimizer sgd only; got --optimizer adamw",
+        "  --decay-factor has an effect with --schedule step only; got --schedule cosine",
+    ]
