@@ -109,11 +109,6 @@ class Checkpoints:
             if path not in wanted:
                 self._remove(path)
 
-    def clean(self) -> None:
-        """Remove the temporary folders of runs that were killed; the caller holds the lock."""
-        for path in self.folder.glob(".tmp-*"):
-            remove_folder(path)
-
     def newest(self) -> Path | None:
         """Return the newest complete checkpoint, None if there is none; a damaged one is named in a warning."""
         for _, path in self._found():

@@ -6,6 +6,7 @@ import datetime
 import fcntl
 import os
 import platform
+import shutil
 import socket
 import sys
 from collections.abc import Mapping
@@ -60,6 +61,7 @@ class RunFolder:
         make_folder(path)
         lock = _lock(path / LOCK)
         try:
+            remove_litter(path)
             _refuse_used(path)
             description = _describe(task, config, data)
             write_json(path / RUN, description)
@@ -83,6 +85,7 @@ class RunFolder:
             raise MissingInputError(f"{path}: run folder must hold {RUN}; got none")
         lock = _lock(path / LOCK)
         try:
+            remove_litter(path)
             return cls(path, lock, _read_description(path / RUN))
         except BaseException:
             os.close(lock)
@@ -132,6 +135,13 @@ def _lock(path: Path) -> int:
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"process {os.getpid()} on host {socket.gethostname()}\n".encode(), 0)
     return handle
+
+
+def remove_litter(folder: Path) -> None:
+    """Remove the temporary files and folders of processes that were killed; the caller holds the run's lock."""
+    for path in folder.glob(".tmp-*"):
+        with storing(path):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _refuse_used(path: Path) -> None:

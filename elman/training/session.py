@@ -28,7 +28,7 @@ from elman.training.optimizers import (
 )
 from elman.training.problem import Carry, Problem
 from elman.training.progress import Reporter, StepReport
-from elman.training.run_folder import RunFolder
+from elman.training.run_folder import RunFolder, remove_litter
 from elman.training.schedules import learning_rate, progress
 from elman.training.signals import StopSignals
 from elman.training.snapshot import (
@@ -161,7 +161,7 @@ class Session:
 
     def begin(self, resume: bool | Path) -> None:
         """Start anew, or put everything back as it was at a checkpoint."""
-        self._remove_litter()
+        remove_litter(self.checkpoints.folder)
         path = self._checkpoint_to_resume(resume)
         clock = Clock()
         if path is not None:
@@ -186,11 +186,6 @@ class Session:
                 f"continue it with: elman resume {self.run.path}",
             )
         return newest
-
-    def _remove_litter(self) -> None:
-        self.checkpoints.clean()
-        for path in self.run.path.glob(".tmp-export-*"):
-            remove_folder(path)
 
     def step(self) -> None:
         """Take one optimiser step, or skip it, and log."""
