@@ -1,0 +1,80 @@
+"""Who computes a cell: the reference engine (the oracle), torch step by step, and torch's fused kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from torch import Tensor
+
+from elman.engines.fused import TorchFusedEngine
+from elman.engines.recognise import recognise
+from elman.engines.reference import ReferenceEngine
+from elman.engines.torch_engine import TorchScheduleEngine
+from elman.equations import Cell
+from elman.errors import UsageError, nearest
+
+
+class Engine(Protocol):
+    """What every engine offers."""
+
+    name: str
+
+    def run(
+        self,
+        cell: Cell,
+        weights: Mapping[str, Tensor],
+        x: Tensor,
+        lengths: Tensor | None,
+        state: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
+        reverse: bool,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Run a cell over sequences.
+
+        Args:
+            cell: The cell.
+            weights: Parameters by name.
+            x: (B, T, I); what is beyond a length is never read.
+            lengths: (B,) integers from 1 to T; None when all are T.
+            state: Initial states by name, (B, S).
+            masks: Masks of the cell by name, (B, 1, S) or (B, T, S), in order of processing.
+            reverse: Read each sequence from its last step to its first.
+
+        Returns:
+            y (B, T, O), zero beyond each length and in the order of x; final states by name, (B, S).
+        """
+
+
+ENGINES: dict[str, Engine] = {
+    "reference": ReferenceEngine(),
+    "torch-schedule": TorchScheduleEngine(),
+    "torch-fused": TorchFusedEngine(),
+}
+"""Engines by the name that `layer.engine` reports."""
+
+CHOICES = ("auto", "reference", "torch", "torch-schedule", "torch-fused")
+"""What a caller may ask for; "auto" and "torch" take the fused kernels where the equations are exactly theirs."""
+
+
+def choose(name: str, cell: Cell, steps: int | None = None) -> Engine:
+    """Return the engine that runs a cell.
+
+    Args:
+        name: One of CHOICES.
+        cell: The cell, with its masks.
+        steps: Steps of the call; a single step gains nothing from a fused kernel. None when it is not known.
+
+    Raises:
+        UsageError: the name is not one of CHOICES, or the engine cannot run the cell.
+    """
+    if name not in CHOICES:
+        raise UsageError(f"engine: must be one of {', '.join(CHOICES)}; got {name!r}{nearest(name, CHOICES)}")
+    if name in ("auto", "torch"):
+        return ENGINES["torch-fused" if recognise(cell) is not None and steps != 1 else "torch-schedule"]
+    if name == "torch-fused" and recognise(cell) is None:
+        raise UsageError(
+            f"engine 'torch-fused': the equations of {cell.name!r} must be exactly one of torch's; they are not",
+            "use engine='auto'",
+        )
+    return ENGINES[name]
