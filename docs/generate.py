@@ -50,7 +50,7 @@ def row(cell: Cell) -> str:
 def entry(cell: Cell, drawing: str) -> Iterator[str]:
     """Yield the lines about one cell."""
     yield f"## {cell.name}"
-    yield f"\n{cell.source}."
+    yield f"\n{cell.source[0].upper()}{cell.source[1:]}."
     if cell.init:
         yield "\nStarts with " + ", ".join(f"{name} = {value}" for name, value in cell.init.items()) + "."
     yield f"\n```text\n{cell.plain()}\n```"
