@@ -15,10 +15,10 @@ from elman.equations import Cell
 from elman.errors import UsageError
 
 _KERNELS: dict[str, Any] = {
-    "lstm": torch._VF.lstm,  # type: ignore[attr-defined]
-    "gru": torch._VF.gru,  # type: ignore[attr-defined]
-    "rnn_tanh": torch._VF.rnn_tanh,  # type: ignore[attr-defined]
-    "rnn_relu": torch._VF.rnn_relu,  # type: ignore[attr-defined]
+    "lstm": torch._VF.lstm,
+    "gru": torch._VF.gru,
+    "rnn_tanh": torch._VF.rnn_tanh,
+    "rnn_relu": torch._VF.rnn_relu,
 }
 
 

@@ -147,7 +147,7 @@ class _Reader:
         memory = next(s for s in self.cell.states if s != hidden)
         update, projection = self.updates[hidden], None
         if isinstance(update, Product) and len(update.parts) == 1 and not update.transposed:
-            update, projection = update.parts[0], update.matrix
+            projection, update = update.matrix, update.parts[0]
         out = self._gate_times_memory(update, memory, hidden)
         terms = _terms(self.updates[memory])
         if out is None or len(terms) != 2:
@@ -228,7 +228,7 @@ def packed_weights(
         start = sum(widths[b.kind == "input"] for b in blocks[: term.index])
         return whole[:, start : start + widths[of_input]]
 
-    like = weights[fused.gates[0].x.matrix if fused.gates[0].x else ""]
+    like = block(fused.gates[0].x, True)
     zeros = like.new_zeros(like.shape[0])
     flat = [
         torch.cat([block(g.x, True) for g in fused.gates]),  # (G H, I)

@@ -18,16 +18,19 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def _sigmoid(x: Array) -> Array:
-    return 0.5 * (1.0 + np.tanh(0.5 * x))
+    half: Array = 0.5 * (1.0 + np.tanh(0.5 * x))
+    return half
 
 
 def _layer_norm(x: Array) -> Array:
-    return (x - x.mean()) / np.sqrt(x.var() + LAYER_NORM_EPSILON)
+    y: Array = (x - x.mean()) / np.sqrt(x.var() + LAYER_NORM_EPSILON)
+    return y
 
 
 def _layer_norm_backward(x: Array, d: Array) -> Array:
     y = _layer_norm(x)
-    return (d - d.mean() - y * (d * y).mean()) / np.sqrt(x.var() + LAYER_NORM_EPSILON)
+    d_x: Array = (d - d.mean() - y * (d * y).mean()) / np.sqrt(x.var() + LAYER_NORM_EPSILON)
+    return d_x
 
 
 def _greater(a: Array, b: Array) -> Array:

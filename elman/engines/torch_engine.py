@@ -80,7 +80,7 @@ class JoinedProduct:
     def into(self, values: dict[str, Tensor]) -> None:
         """Compute the products and put them into `values`."""
         result = values[self.operand] @ self.weight  # (..., sum of S_out)
-        parts = result.split(self.sizes, dim=-1) if len(self.sizes) > 1 else (result,)
+        parts = torch.split(result, list(self.sizes), dim=-1) if len(self.sizes) > 1 else (result,)
         values.update(zip(self.targets, parts, strict=True))
 
 
@@ -138,7 +138,7 @@ class BoundCell:
             raise AssertionError("a product has a block")
         whole, blocks = self.weights[op.block.matrix], self.cell.parameter_blocks(op.block.matrix)
         if len(blocks) > 1:
-            whole = whole.split([self.widths[b.size] for b in blocks], dim=1)[op.block.index]
+            whole = torch.split(whole, [self.widths[b.size] for b in blocks], dim=1)[op.block.index]
         return whole.T if op.function == "product_transposed" else whole
 
     def fill(self, values: dict[str, Tensor], phases: Iterable[JoinedProduct | Operation]) -> None:

@@ -33,7 +33,7 @@ NUMBER.3: /\d+(\.\d*)?([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?/
 """
 _NESTED = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
 _WORDS = "|".join(sorted({*FUNCTIONS, *ALIASES, *OUTPUT_FUNCTIONS}, key=len, reverse=True))
-_SCRIPT = rf"(?:\s*[_^]\s*(?:{_NESTED}|\\[A-Za-z]+(?:{_NESTED})?|<[^<>]*>|[A-Za-z0-9*])|'|<[a-z](?:[+-]\d)?>|<0>)"
+_SCRIPT = rf"(?:\{{\}}|\s*[_^]\s*(?:{_NESTED}|\\[A-Za-z]+(?:{_NESTED})?|<[^<>]*>|[A-Za-z0-9*])|'|<[a-z](?:[+-]\d)?>|<0>)"
 _ACCENTED = rf"\\(?:{FONTS}|{'|'.join(ACCENTS)})(?![A-Za-z])\s*(?:{_NESTED}|\\[A-Za-z]+(?:\s*{_NESTED})?|[A-Za-z0-9])"
 _OPERATORS = r"(?:odot|circ|cdot|times|ast|star|bullet|otimes|[dt]?frac|sqrt\s*\{)"
 _COMMAND = rf"(?:{_ACCENTED}|\\(?!{_OPERATORS}(?![A-Za-z]))[A-Za-z]+)"

@@ -58,7 +58,8 @@ def take_latex_apart(text: str) -> Written:
     inner, rest = "", text
     if command and re.fullmatch(FONTS, command["name"]):
         inner, rest = _argument(text, command.end())
-        written = take_latex_apart(inner) if not inner.isalpha() else Written(inner)
+        word = inner.replace(r"\_", "_")
+        written = Written(word) if word.replace("_", "").isalpha() and not word.startswith("_") else take_latex_apart(inner)
     elif command and command["name"] in ACCENTS:
         inner, rest = _argument(text, command.end())
         written = take_latex_apart(inner)
@@ -68,8 +69,8 @@ def take_latex_apart(text: str) -> Written:
         written, rest = Written(command["name"].removeprefix("var")), text[command.end() :]
     else:
         # A word function such as `tanh` keeps its letters; anything else is one letter, as in TeX.
-        word = re.match(r"[^\W\d_]{2,}|\d|[^\W\d_]", text)
-        length = word.end() if word else 0
+        letters = re.match(r"[^\W\d_]{2,}|\d|[^\W\d_]", text)
+        length = letters.end() if letters else 0
         written, rest = Written(_GREEK.get(text[:length], text[:length])), text[length:]
     return Written(written.base, written.scripts + _scripts(rest), written.forced_zero)
 

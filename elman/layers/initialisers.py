@@ -1,0 +1,124 @@
+"""First values of parameters, by name; a matrix over a concatenation is filled block by block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from elman.equations import Cell
+from elman.errors import UsageError, nearest
+
+
+def _orthogonal(block: Tensor, generator: torch.Generator) -> None:
+    """Q of a normal matrix (Saxe et al. 2014); rows or columns are orthonormal."""
+    rows, columns = block.shape
+    normal = torch.randn(max(rows, columns), min(rows, columns), generator=generator, dtype=torch.float64)
+    q, r = torch.linalg.qr(normal)
+    q = q * torch.sign(torch.diagonal(r))
+    block.copy_(q if rows >= columns else q.T)
+
+
+def _glorot(block: Tensor, generator: torch.Generator) -> None:
+    """Uniform within sqrt(6 / (rows + columns)) (Glorot and Bengio 2010, equation 16)."""
+    bound = math.sqrt(6.0 / sum(block.shape)) if block.dim() == 2 else math.sqrt(3.0 / block.shape[0])
+    _fill_uniform(block, bound, generator)
+
+
+def _uniform(block: Tensor, generator: torch.Generator) -> None:
+    """Uniform within 1 / sqrt(rows), as torch.nn's recurrent layers."""
+    _fill_uniform(block, 1.0 / math.sqrt(block.shape[0]), generator)
+
+
+def _fill_uniform(block: Tensor, bound: float, generator: torch.Generator) -> None:
+    draws = torch.rand(block.shape, generator=generator, dtype=torch.float64)
+    block.copy_((2 * draws - 1) * bound)
+
+
+def _identity(block: Tensor, generator: torch.Generator) -> None:
+    """Ones on the diagonal (Le et al. 2015)."""
+    block.copy_(torch.eye(*block.shape) if block.dim() == 2 else torch.ones_like(block))
+
+
+def _zeros(block: Tensor, generator: torch.Generator) -> None:
+    block.zero_()
+
+
+def _ones(block: Tensor, generator: torch.Generator) -> None:
+    block.fill_(1.0)
+
+
+INITIALISERS: dict[str, Callable[[Tensor, torch.Generator], None]] = {
+    "orthogonal": _orthogonal,
+    "glorot": _glorot,
+    "uniform": _uniform,
+    "identity": _identity,
+    "zeros": _zeros,
+    "ones": _ones,
+}
+"""Initialisers by name; a number in place of a name fills with that number, "uniform:0.1" draws within +-0.1."""
+
+
+def check_initialiser(where: str, value: str | float) -> None:
+    """Refuse what is neither an initialiser nor a number."""
+    if isinstance(value, str) and not value.startswith("uniform:") and value not in INITIALISERS:
+        known = ", ".join(INITIALISERS)
+        raise UsageError(
+            f"{where}: must be a number, 'uniform:BOUND' or one of {known}; got {value!r}{nearest(value, INITIALISERS)}"
+        )
+
+
+def initialise(
+    cell: Cell,
+    weights: Mapping[str, Tensor],
+    widths: Mapping[str, int],
+    init: Mapping[str, str | float],
+    generator: torch.Generator,
+) -> None:
+    """Fill the parameters of a cell in place.
+
+    `init` of the layer comes before that of the cell; without either, columns over the input are Glorot, square blocks
+    over a state orthogonal, biases zero, elementwise weights uniform.
+
+    Args:
+        cell: The cell.
+        weights: Tensors by name.
+        widths: Value of every size symbol.
+        init: Initialiser or number by parameter name; "*" for all parameters that are not named.
+        generator: Source of the draws.
+
+    Raises:
+        UsageError: `init` names a parameter or an initialiser that does not exist.
+    """
+    for name, value in init.items():
+        if name != "*" and name not in weights:
+            raise UsageError(
+                f"init: must name parameters of {cell.name!r}: {', '.join(weights)}; got {name!r}{nearest(name, weights)}"
+            )
+        check_initialiser(f"init[{name!r}]", value)
+    for name, weight in weights.items():
+        chosen = init.get(name, init.get("*", cell.init.get(name)))
+        with torch.no_grad():
+            if weight.dim() == 1:
+                _fill(
+                    weight,
+                    chosen if chosen is not None else ("zeros" if name.startswith("b") else "uniform"),
+                    generator,
+                )
+                continue
+            blocks = cell.parameter_blocks(name)
+            parts = torch.split(weight, [widths[b.size] for b in blocks], dim=1) if len(blocks) > 1 else (weight,)
+            for block, part in zip(blocks, parts, strict=True):
+                square = part.shape[0] == part.shape[1] and block.kind != "input"
+                _fill(part, chosen if chosen is not None else ("orthogonal" if square else "glorot"), generator)
+
+
+def _fill(part: Tensor, chosen: str | float, generator: torch.Generator) -> None:
+    if not isinstance(chosen, str):
+        part.fill_(float(chosen))
+    elif chosen.startswith("uniform:"):
+        _fill_uniform(part, float(chosen.partition(":")[2]), generator)
+    else:
+        INITIALISERS[chosen](part, generator)

@@ -1,0 +1,83 @@
+"""What a layer accepts as input, brought to one form: x (B, T, I) and lengths (B,), or None when all are T."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from elman.errors import ShapeError
+
+
+def prepare(
+    where: str, x: Tensor | Sequence[Tensor], lengths: Tensor | Sequence[int] | None, input_size: int
+) -> tuple[Tensor, Tensor | None]:
+    """Check an input and its lengths.
+
+    Args:
+        where: Name of the layer, for errors.
+        x: (B, T, I), or a list of (T_i, I) in any order.
+        lengths: (B,) whole numbers from 1 to T; None for T, and for a list.
+        input_size: I.
+
+    Returns:
+        x (B, T, I), and lengths (B,) as int64 on the CPU, None when all are T.
+
+    Raises:
+        ShapeError: anything does not fit; the message has the names and numbers.
+    """
+    if isinstance(x, list | tuple):
+        return _from_list(where, x, lengths, input_size)
+    if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != input_size:
+        got = f"a tensor of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        hint = (
+            "one sequence (T, I) becomes a batch by x.unsqueeze(0)" if isinstance(x, Tensor) and x.dim() == 2 else None
+        )
+        raise ShapeError(f"{where}: x must have shape (B, T, I) with I = {input_size}; got {got}", hint)
+    if not x.is_floating_point():
+        raise ShapeError(
+            f"{where}: x must be floating point; got {x.dtype}", "embed token numbers first, or use x.float()"
+        )
+    if x.shape[0] == 0 or x.shape[1] == 0:
+        raise ShapeError(f"{where}: x must have at least one sequence and one step; got shape {tuple(x.shape)}")
+    return x, None if lengths is None else _checked_lengths(where, lengths, x.shape[0], x.shape[1])
+
+
+def _from_list(
+    where: str, x: Sequence[Tensor], lengths: Tensor | Sequence[int] | None, input_size: int
+) -> tuple[Tensor, Tensor | None]:
+    if lengths is not None:
+        raise ShapeError(f"{where}: lengths must be left out for a list of sequences; their own lengths count")
+    if not x:
+        raise ShapeError(f"{where}: x must have at least one sequence; got an empty list")
+    for n, row in enumerate(x):
+        if not isinstance(row, Tensor) or row.dim() != 2 or row.shape[1] != input_size or row.shape[0] == 0:
+            got = f"shape {tuple(row.shape)}" if isinstance(row, Tensor) else type(row).__name__
+            raise ShapeError(
+                f"{where}: sequence {n} must have shape (T, I) with T >= 1 and I = {input_size}; got {got}"
+            )
+    padded = pad_sequence(list(x), batch_first=True)  # (B, T, I)
+    counts = torch.tensor([len(row) for row in x])
+    return prepare(where, padded, counts, input_size)
+
+
+def _checked_lengths(where: str, lengths: Tensor | Sequence[int], rows: int, steps: int) -> Tensor | None:
+    try:
+        counts = torch.as_tensor(lengths)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ShapeError(f"{where}: lengths must be {rows} whole numbers; got {lengths!r}") from error
+    if counts.is_floating_point() or counts.is_complex() or counts.dtype == torch.bool:
+        raise ShapeError(f"{where}: lengths must be whole numbers; got {counts.dtype}")
+    if counts.shape != (rows,):
+        raise ShapeError(
+            f"{where}: lengths must have shape ({rows},), one for each sequence; got {tuple(counts.shape)}"
+        )
+    counts = counts.to("cpu", torch.int64)
+    bad = [(n, int(c)) for n, c in enumerate(counts) if not 1 <= c <= steps]
+    if bad:
+        raise ShapeError(
+            f"{where}: every length must be from 1 to T = {steps}; got {bad[0][1]} for sequence {bad[0][0]}"
+        )
+    return None if bool((counts == steps).all()) else counts

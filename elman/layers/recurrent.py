@@ -1,0 +1,282 @@
+"""Recurrent: one layer of any cell, over sequences of any lengths, in either direction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from elman import randomness
+from elman.cells import cells
+from elman.engines import choose
+from elman.engines.torch_engine import BoundCell, bind
+from elman.equations import Cell
+from elman.equations.symbols import identifier
+from elman.errors import ShapeError, UsageError, nearest
+from elman.layers.initialisers import initialise
+from elman.layers.lengths import prepare
+from elman.layers.regularisers import Regularisers, check_probability
+from elman.layers.state import State
+
+
+class Weights(MutableMapping[str, Tensor]):
+    """The parameters of a layer under the names of its equations.
+
+    Reading gives the nn.Parameter. Assigning a parameter shares it; assigning a tensor copies its values.
+    """
+
+    def __init__(self, layer: Recurrent) -> None:
+        self._layer = layer
+
+    def _name(self, name: str) -> str:
+        if name not in self._layer.shapes:
+            known = ", ".join(self._layer.shapes)
+            raise KeyError(f"weights: must be one of {known}; got {name!r}{nearest(name, self._layer.shapes)}")
+        return identifier(name)
+
+    def __getitem__(self, name: str) -> Tensor:
+        found: Tensor = getattr(self._layer, self._name(name))
+        return found
+
+    def __setitem__(self, name: str, value: Tensor) -> None:
+        attribute, shape = self._name(name), self._layer.shapes[name]
+        if tuple(value.shape) != shape:
+            raise ShapeError(f"weights[{name!r}]: must have shape {shape}; got {tuple(value.shape)}")
+        if isinstance(value, nn.Parameter):
+            setattr(self._layer, attribute, value)
+        else:
+            with torch.no_grad():
+                getattr(self._layer, attribute).copy_(value)
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError(f"weights[{name!r}]: a parameter of the equations cannot be deleted")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layer.shapes)
+
+    def __len__(self) -> int:
+        return len(self._layer.shapes)
+
+
+class Recurrent(nn.Module):
+    """A layer that runs a cell over sequences.
+
+    Args:
+        cell: A Cell, or the name of one in elman.cells.
+        input_size: I, length of the input vectors.
+        hidden_size: H, length of the states.
+        sizes: Sizes that the cell declares, {"P": 64}.
+        engine: "auto", "reference", "torch", "torch-schedule" or "torch-fused"; `layer.engine` tells which one runs.
+        reverse: Read each sequence from its end.
+        zoneout: Probability from 0 to 1 that a component of a state keeps its old value, in training.
+        variational_dropout: Probability of dropping components of input and states, the same at all steps.
+        weight_drop: Probability of dropping entries of the recurrent matrices, in training.
+        init: Initialiser ("orthogonal", "glorot", "identity", "uniform", "uniform:0.1", "zeros", "ones") or number by
+            parameter name; "*" for all others. None leaves the cell's own.
+        forget_bias: First value of the forget gate's bias; None leaves the cell's own.
+        learn_initial_state: Make the initial state a parameter; it is zero otherwise, or what the equations state.
+        seed: Makes the first values a function of this number; None draws from torch's generator.
+
+    Raises:
+        UsageError, ShapeError: an argument does not fit, or has no effect.
+
+    Example:
+        >>> layer = Recurrent("gru", input_size=8, hidden_size=16, seed=0)
+        >>> y, state = layer(torch.zeros(2, 5, 8), lengths=torch.tensor([5, 3]))
+        >>> y.shape, state.c.shape
+        (torch.Size([2, 5, 16]), torch.Size([2, 16]))
+    """
+
+    def __init__(
+        self,
+        cell: Cell | str,
+        input_size: int,
+        hidden_size: int,
+        *,
+        sizes: Mapping[str, int] | None = None,
+        engine: str = "auto",
+        reverse: bool = False,
+        zoneout: float = 0.0,
+        variational_dropout: float = 0.0,
+        weight_drop: float = 0.0,
+        init: Mapping[str, str | float] | None = None,
+        forget_bias: float | None = None,
+        learn_initial_state: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.cell = cells[cell] if isinstance(cell, str) else cell
+        self.input_size, self.hidden_size, self.sizes = input_size, hidden_size, dict(sizes or {})
+        self.reverse, self._asked = reverse, engine
+        self.shapes = self.cell.parameters(input_size, hidden_size, self.sizes)
+        self.widths = self.cell.check_sizes(input_size, hidden_size, self.sizes)
+        self.state_sizes = self.cell.state_sizes(input_size, hidden_size, self.sizes)
+        self.output_size = self.cell.output_size(input_size, hidden_size, self.sizes)
+        self.regularisers = Regularisers(
+            check_probability("zoneout", zoneout),
+            check_probability("variational_dropout", variational_dropout),
+            check_probability("weight_drop", weight_drop),
+        )
+        self._check_effects()
+        choose(engine, self.regularisers.cell(self.cell, training=True))
+        for name, shape in self.shapes.items():
+            self.register_parameter(identifier(name), nn.Parameter(torch.empty(shape)))
+        self._first_values(dict(init or {}), forget_bias, seed)
+        self.learn_initial_state = learn_initial_state
+        if learn_initial_state:
+            for name, width in self.state_sizes.items():
+                start = torch.full((width,), self.cell.starts.get(name, 0.0))
+                self.register_parameter(f"initial_{identifier(name)}", nn.Parameter(start))
+        self._bound: tuple[object, BoundCell] | None = None
+
+    def _check_effects(self) -> None:
+        recurrent = [
+            name
+            for name, shape in self.shapes.items()
+            if len(shape) == 2 and any(b.kind != "input" for b in self.cell.parameter_blocks(name))
+        ]
+        if self.regularisers.weight_drop and not recurrent:
+            raise UsageError(
+                f"weight_drop: must have a recurrent matrix to act on; the cell {self.cell.name!r} has none",
+                "use zoneout, or dropout between layers",
+            )
+
+    def _first_values(self, init: dict[str, str | float], forget_bias: float | None, seed: int | None) -> None:
+        if forget_bias is not None:
+            names = [n for n in self.shapes if n in ("b_f", "b_Gamma_f", "b_hf", "b_forget")]
+            if not names:
+                raise UsageError(
+                    f"forget_bias: must have a bias b_f to act on; the cell {self.cell.name!r} has {', '.join(self.shapes)}",
+                    "set the bias you mean by init={'b_...': 1.0}",
+                )
+            init = {names[0]: float(forget_bias), **init}
+        number = int(torch.randint(2**62, ()).item()) if seed is None else seed
+        initialise(self.cell, self.weights, self.widths, init, randomness.generator(number, "initialise"))
+
+    @property
+    def weights(self) -> Weights:
+        """Parameters under the names of the equations: read, assign, share."""
+        return Weights(self)
+
+    @property
+    def engine(self) -> str:
+        """Name of the engine that runs this layer over whole sequences, in the present mode."""
+        return choose(self._asked, self.regularisers.cell(self.cell, self.training)).name
+
+    def initial_state(self, batch_size: int) -> State:
+        """Return the state before the first step: learned, stated by the equations, or zero.
+
+        Args:
+            batch_size: B.
+        """
+        like = next(self.parameters())
+
+        def start(name: str, width: int) -> Tensor:
+            if self.learn_initial_state:
+                learned: Tensor = getattr(self, f"initial_{identifier(name)}")
+                return learned.expand(batch_size, width)
+            return like.new_full((batch_size, width), self.cell.starts.get(name, 0.0))
+
+        return State({name: start(name, width) for name, width in self.state_sizes.items()})
+
+    def _checked_state(self, state: Mapping[str, Tensor] | None, rows: int) -> Mapping[str, Tensor]:
+        if state is None:
+            return self.initial_state(rows)
+        if set(state) != set(self.state_sizes):
+            raise ShapeError(f"{self._where}: state must have {', '.join(self.state_sizes)}; got {', '.join(state)}")
+        for name, width in self.state_sizes.items():
+            if tuple(state[name].shape) != (rows, width):
+                raise ShapeError(
+                    f"{self._where}: state.{name} must have shape ({rows}, {width}); got {tuple(state[name].shape)}"
+                )
+        return state
+
+    @property
+    def _where(self) -> str:
+        return f"Recurrent({self.cell.name!r})"
+
+    def forward(
+        self,
+        x: Tensor | Sequence[Tensor],
+        lengths: Tensor | Sequence[int] | None = None,
+        state: Mapping[str, Tensor] | None = None,
+    ) -> tuple[Tensor, State]:
+        """Run the layer.
+
+        Args:
+            x: (B, T, I), or a list of (T_i, I) in any order; what stands beyond a length is never read.
+            lengths: (B,) whole numbers from 1 to T; None when all are T.
+            state: State to start from; None for `initial_state`.
+
+        Returns:
+            y (B, T, O), zero beyond each length; the state after each sequence's last step.
+
+        Raises:
+            ShapeError: shapes, types or lengths do not fit.
+        """
+        x, lengths = prepare(self._where, x, lengths, self.input_size)
+        start = self._checked_state(state, x.shape[0])
+        cell = self.regularisers.cell(self.cell, self.training)
+        masks = {}
+        if cell.masks:
+            sizes = cell.mask_sizes(self.input_size, self.hidden_size, self.sizes)
+            masks = self.regularisers.masks(cell, sizes, x, self.training)
+        weights = self.regularisers.weights(self.cell, dict(self.weights), self.widths, self.training)
+        engine = choose(self._asked, cell, x.shape[1])
+        y, final = engine.run(cell, weights, x, lengths, start, masks, self.reverse)
+        return y, State(final)
+
+    def step(self, x: Tensor, state: Mapping[str, Tensor] | None = None) -> tuple[Tensor, State]:
+        """Run one step, as a stream does; equal to a whole run of the same steps.
+
+        Args:
+            x: (B, I).
+            state: State to start from; None for `initial_state`.
+
+        Returns:
+            y (B, O) and the state after the step.
+
+        Raises:
+            UsageError: the layer reads sequences from their end, which a stream does not have.
+        """
+        if self.reverse:
+            raise UsageError(
+                f"{self._where}: a step must come from a layer that reads forwards; this one reads from the end"
+            )
+        if x.dim() != 2:
+            raise ShapeError(
+                f"{self._where}: x must have shape (B, I) with I = {self.input_size}; got {tuple(x.shape)}"
+            )
+        if torch.is_grad_enabled() or self._asked == "reference" or self.training or self.regularisers.zoneout:
+            y, after = self(x.unsqueeze(1), None, state)
+            return y.squeeze(1), after
+        prepare(self._where, x.unsqueeze(1), None, self.input_size)
+        start = self._checked_state(state, x.shape[0])
+        bound = self._bound_cell(start)
+        values = {
+            self.cell.input: x,
+            **bound.vectors,
+            **bound.numbers,
+            **{f"{s}<t-1>": start[s] for s in self.cell.states},
+        }
+        bound.fill(values, bound.hoisted)
+        bound.fill(values, bound.step)
+        return values[self.cell.output], State({s: values[s] for s in self.cell.states})
+
+    def _bound_cell(self, state: Mapping[str, Tensor]) -> BoundCell:
+        """The weights joined for one step, kept while no parameter changes."""
+        weights = dict(self.weights)
+        key = tuple((id(w), w._version, w.device, w.dtype) for w in weights.values())
+        if self._bound is None or self._bound[0] != key:
+            self._bound = (key, bind(self.cell, weights, self.input_size, state))
+        return self._bound[1]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_bound": None}
+
+    def extra_repr(self) -> str:
+        """Return what distinguishes this layer, for print."""
+        parts = [repr(self.cell.name), f"input_size={self.input_size}", f"hidden_size={self.hidden_size}"]
+        parts += [f"{name}={value}" for name, value in vars(self.regularisers).items() if value]
+        return ", ".join([*parts, *(["reverse=True"] if self.reverse else []), f"engine={self.engine!r}"])

@@ -1,0 +1,97 @@
+"""Regularisers of the recurrence: masks for rewritten cells, and dropped recurrent weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from elman import randomness
+from elman.equations import Cell
+from elman.equations.rewrite import variational, zoneout
+from elman.errors import UsageError
+
+
+def check_probability(where: str, value: float) -> float:
+    """Return a probability, refusing anything outside [0, 1)."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
+        raise UsageError(f"{where} must be a probability from 0 up to, not including, 1; got {value!r}")
+    return float(value)
+
+
+@dataclass(frozen=True)
+class Regularisers:
+    """What regularises one layer.
+
+    Args:
+        zoneout: Probability that a component of a state keeps its old value (Krueger et al. 2017).
+        variational: Probability of dropping a component of input and states, the same at all steps (Gal 2016).
+        weight_drop: Probability of dropping an entry of a recurrent matrix (Merity et al. 2018).
+    """
+
+    zoneout: float = 0.0
+    variational: float = 0.0
+    weight_drop: float = 0.0
+
+    def cell(self, cell: Cell, training: bool) -> Cell:
+        """Return the cell to run: dropout has no part in evaluation, zoneout blends by its probability."""
+        if self.variational and training:
+            cell = variational(cell)
+        return zoneout(cell) if self.zoneout else cell
+
+    def masks(self, cell: Cell, sizes: Mapping[str, int], x: Tensor, training: bool) -> dict[str, Tensor]:
+        """Draw the masks of a rewritten cell for x (B, T, I)."""
+        batch, steps = x.shape[0], x.shape[1]
+        masks = {}
+        for name in cell.masks:
+            width = sizes[name]
+            if name.startswith("zoneout_") and not training:
+                masks[name] = x.new_full((batch, 1, width), self.zoneout)
+            elif name.startswith("zoneout_"):
+                # A one keeps the old value, so ones have the probability of zoneout.
+                masks[name] = randomness.bernoulli_mask((batch, steps, width), self.zoneout, name, x.device, x.dtype)
+            else:
+                keep = 1 - self.variational
+                masks[name] = randomness.bernoulli_mask((batch, 1, width), keep, name, x.device, x.dtype) / keep
+        return masks
+
+    def weights(
+        self, cell: Cell, weights: Mapping[str, Tensor], widths: Mapping[str, int], training: bool
+    ) -> Mapping[str, Tensor]:
+        """Drop entries of what multiplies a state; evaluation uses the whole matrices."""
+        if not (self.weight_drop and training):
+            return weights
+        return {name: self._dropped(cell, name, weight, widths) for name, weight in weights.items()}
+
+    def _dropped(self, cell: Cell, name: str, weight: Tensor, widths: Mapping[str, int]) -> Tensor:
+        if weight.dim() == 1:
+            return weight
+        blocks = cell.parameter_blocks(name)
+        if all(b.kind == "input" for b in blocks):
+            return weight
+        keep = 1 - self.weight_drop
+        mask = randomness.bernoulli_mask(weight.shape, keep, f"weight_drop {name}", weight.device, weight.dtype) / keep
+        if len(blocks) > 1:
+            parts = torch.split(mask, [widths[b.size] for b in blocks], dim=1)
+            mask = torch.cat(
+                [torch.ones_like(p) if b.kind == "input" else p for b, p in zip(blocks, parts, strict=True)], 1
+            )
+        return weight * mask
+
+
+def drop(x: Tensor, probability: float, purpose: str, locked: bool = False) -> Tensor:
+    """Dropout with draws by function: each component of x (B, T, S) is zero with `probability`, the rest scaled up.
+
+    Args:
+        x: (B, T, S), or (B, S) for one step.
+        probability: Of dropping.
+        purpose: What the draw is for; see elman.randomness.
+        locked: The same mask at all steps (Gal 2016).
+    """
+    if probability == 0:
+        return x
+    shape = (x.shape[0], 1, x.shape[2]) if locked and x.dim() == 3 else tuple(x.shape)
+    keep = 1 - probability
+    return x * (randomness.bernoulli_mask(shape, keep, purpose, x.device, x.dtype) / keep)
