@@ -99,7 +99,7 @@ def _detached(carry: Carry) -> Carry:
 
 def _not_finite(model: nn.Module, result: LossResult) -> str | None:
     if not _all_finite([result.loss]):
-        return f"loss {float(result.loss)}; {_bad_weight(model)}"
+        return f"loss {float(result.loss.detach())}; {_bad_weight(model)}"
     if result.carry is not None and not _all_finite(result.carry.values()):
         return f"carried state that is not finite; {_bad_weight(model)}"
     return None

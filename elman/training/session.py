@@ -275,6 +275,7 @@ class Session:
             return
         state, loss = self.state, finite_or_none(metrics["loss"])
         better = loss is not None and (state.best_loss is None or loss < state.best_loss)
+        better = better and is_finite(self.problem.model, self.optimizer)
         self.metrics.append({"kind": "validation", "step": state.step, "epoch": self.epochs, **metrics, "best": better})
         self.reporter.evaluated(state.step, metrics, better)
         state.evaluated_step, self.last = state.step, as_plain(metrics)
