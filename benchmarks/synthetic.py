@@ -33,9 +33,11 @@ from benchmarks.problems import PROBLEMS, Adding, Batch, Copy, Counting, Parity,
 RESULTS = Path(__file__).parent / "results" / "synthetic.json"
 CELLS = ("rnn", "rnn_relu", "indrnn", "lstm", "lstm@chrono", "gru_reset_after", "gru_reset_after@chrono", "mgu")
 CHRONO = {  # gates whose bias rises (+1, keeps the state) or falls (-1, lets the input in) with the time constant
-    "lstm": {"b_f": 1, "b_u": -1},
+    "lstm": {"b_f": 1, "b_i": -1},
     "lstm_notes": {"b_f": 1, "b_u": -1},
     "gru": {"b_u": -1},
+    "gru_reset_after": {"b_z": 1},
+    "mgu": {"b_f": -1},
     "janet": {"b_f": 1},
 }
 EVALUATION_SEED = 1_000_003

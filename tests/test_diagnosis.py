@@ -48,7 +48,7 @@ def test_effective_memory_is_the_largest_lag_above_the_fraction():
 def test_gradient_by_lag_agrees_with_autograd_through_torch_lstm():
     layer = elman.Recurrent("lstm", input_size=3, hidden_size=5, seed=1).double()
     cell = torch.nn.LSTMCell(3, 5).double()
-    order = {"W_u": 0, "W_f": 1, "W_c": 2, "W_o": 3}
+    order = {"W_i": 0, "W_f": 1, "W_g": 2, "W_o": 3}
     with torch.no_grad():
         for name, place in order.items():
             rows = slice(5 * place, 5 * place + 5)
@@ -122,7 +122,7 @@ def test_every_layer_of_a_stack_is_diagnosed_and_the_module_is_left_alone():
 
 
 def test_both_directions_of_a_bidirectional_layer_are_diagnosed():
-    found = diagnose(elman.Bidirectional("gru", input_size=3, hidden_size=4, seed=0), steps=12, batches=1)
+    found = diagnose(elman.Bidirectional.of("gru", input_size=3, hidden_size=4, seed=0), steps=12, batches=1)
     assert [layer.name for layer in found.layers] == ["layer 1 forward", "layer 1 backward"]
     assert all(layer.at_lag_zero > 0 for layer in found.layers)
 

@@ -72,10 +72,10 @@ def test_budget_of_steps_is_exact_and_a_row_says_what_it_reached(tmp_path, capsy
 
 
 def test_chrono_biases_spread_over_the_sequence():
-    model = synthetic.build("lstm@chrono", Parity(), synthetic.Settings(hidden_size=500), "auto")
+    model = synthetic.build("lstm@chrono", Parity(), synthetic.Settings(hidden_size=100), "auto")
     bias = model.layer.weights["b_f"]
-    assert torch.equal(bias, -model.layer.weights["b_u"])
-    assert 0 <= bias.min() < math.log(5) and math.log(190) < bias.max() <= math.log(199)
+    assert torch.equal(bias, -model.layer.weights["b_i"])
+    assert 0 <= bias.min() < math.log(20) and math.log(180) < bias.max() <= math.log(199)
 
 
 @pytest.mark.parametrize(("name", "better", "worse"), [

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from elman.cells import cells
 from elman.diagnosis import flow, gates
 from elman.diagnosis.report import Diagnosis, LayerDiagnosis, Recurrence, TimeConstants
 from elman.diagnosis.trace import Trace, trace_module
 from elman.equations import Cell
 from elman.errors import UsageError
-from elman.layers import Recurrent
+from elman.layers import Bidirectional, Recurrent, Stack
 from elman.randomness import generator
 
 LateLoss = Callable[[Tensor], Tensor]
@@ -65,7 +66,12 @@ def diagnose(
 
 
 def diagnose_cell(
-    cell: Cell | str, input_size: int = 16, hidden_size: int = 64, steps: int = 200, seed: int = 0
+    cell: Cell | str,
+    input_size: int = 16,
+    hidden_size: int = 64,
+    steps: int = 200,
+    seed: int = 0,
+    sizes: Mapping[str, int] | None = None,
 ) -> Diagnosis:
     """Diagnose a cell as it starts, with its own initialisation, on random input; see `diagnose`.
 
@@ -75,12 +81,19 @@ def diagnose_cell(
         hidden_size: H, 1 or more.
         steps: T, 2 or more.
         seed: Of weights and input.
+        sizes: Sizes that the cell declares, {"P": 32}; None makes them all `hidden_size`. The title names them.
 
     Returns:
         The diagnosis of one layer.
+
+    Raises:
+        UsageError, ShapeError: an argument is outside its range.
     """
-    layer = Recurrent(cell, input_size=input_size, hidden_size=hidden_size, seed=seed)
-    return diagnose(layer, steps, seed=seed, title=f"{layer.cell.name} at its start, {hidden_size} units")
+    found = cells[cell] if isinstance(cell, str) else cell
+    declared = dict.fromkeys(found.free_sizes, hidden_size) if sizes is None else dict(sizes)
+    layer = Recurrent(found, input_size=input_size, hidden_size=hidden_size, sizes=declared, seed=seed)
+    title = ", ".join([f"{found.name} at its start, H = {hidden_size}", *(f"{k} = {v}" for k, v in declared.items())])
+    return diagnose(layer, steps, seed=seed, title=title)
 
 
 def diagnose_inputs(
@@ -166,6 +179,6 @@ def check_range(name: str, value: int, least: int) -> None:
 def input_size_of(module: nn.Module) -> int:
     """Return I of the first recurrent layer inside a module."""
     for layer in module.modules():
-        if isinstance(layer, Recurrent):
+        if isinstance(layer, Recurrent | Bidirectional | Stack):
             return layer.input_size
     raise UsageError(f"diagnosis: the module must be a Recurrent, Bidirectional or Stack; got {type(module).__name__}")

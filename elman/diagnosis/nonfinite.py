@@ -102,7 +102,7 @@ def describe(
     """Return the finding for one value (B, size) of a step."""
     sequence = int((~torch.isfinite(value)).flatten(1).any(1).nonzero()[0]) if value.dim() > 1 else 0
     wrong = value[~torch.isfinite(value)][0].item()
-    lines = {line.name: str(line) for line in programme.layer.cell.forward_equations}
+    lines = {line.name: str(line) for line in programme.cell.forward_equations}
     name = line_of(name)
     return NonFinite(layer_name, step, sequence, name, lines.get(name, ""), str(wrong), *largest)
 

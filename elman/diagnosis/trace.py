@@ -24,8 +24,8 @@ class Programme:
 
     def __init__(self, layer: Recurrent, dtype: torch.dtype = torch.float64) -> None:
         self.layer = layer
-        schedule = layer.cell.schedule
-        self.sizes = layer.cell.check_sizes(layer.input_size, layer.hidden_size, layer.sizes)
+        self.cell = layer.regularisers.cell(layer.cell, training=False)
+        schedule = self.cell.schedule
         self.step, self.operations = schedule.step, (*schedule.hoisted, *schedule.step)
         self.states, self.input, self.output = schedule.states, schedule.input, schedule.output
         self.weights = {name: weight.detach().to(dtype) for name, weight in layer.weights.items()}
@@ -35,9 +35,9 @@ class Programme:
         """Return the matrix that a product multiplies by: the columns of its block, transposed where it says so."""
         block = operation.block
         assert block is not None
-        blocks = self.layer.cell.parameter_blocks(block.matrix)
-        widths = [self.sizes[b.size] for b in blocks]
-        columns = self.weights[block.matrix].split(widths, dim=1)[block.index]
+        blocks = self.cell.parameter_blocks(block.matrix)
+        widths = [self.layer.widths[b.size] for b in blocks]
+        columns: Tensor = self.weights[block.matrix].split(widths, dim=1)[block.index]  # type: ignore[no-untyped-call]
         return columns.T if operation.function == "product_transposed" else columns
 
     def steps(self, x: Tensor) -> Iterator[dict[str, Tensor]]:
@@ -45,9 +45,9 @@ class Programme:
 
         Values come in the order in which they are computed: the input, the states before, masks, then the programme's.
         """
-        before = self.initial(x)
+        before, masks = self.initial(x), self.masks(x)
         for x_t in (x.flip(1) if self.layer.reverse else x).unbind(1):
-            values = self.fill({self.input: x_t, **before}, self.operations)
+            values = self.fill({self.input: x_t, **before, **masks}, self.operations)
             before = {f"{name}<t-1>": values[name] for name in self.states}
             yield values
 
@@ -55,6 +55,12 @@ class Programme:
         """Return the states before the first step, "c<t-1>" -> (B, S)."""
         state = self.layer.initial_state(x.shape[0])
         return {f"{name}<t-1>": state[name].detach().to(x.dtype) for name in self.states}
+
+    def masks(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the masks (B, S) that the layer passes in evaluation, the same at every step."""
+        sizes = self.cell.mask_sizes(self.layer.input_size, self.layer.hidden_size, self.layer.sizes)
+        masks = self.layer.regularisers.masks(self.cell, sizes, x, training=False)
+        return {name: mask[:, 0] for name, mask in masks.items()}
 
     def fill(self, values: dict[str, Tensor], operations: Iterable[Operation]) -> dict[str, Tensor]:
         """Compute operations one after the other into `values`."""
