@@ -8,7 +8,7 @@ from typing import NamedTuple
 from elman.equations.cell import Cell
 from elman.equations.expressions import Equation, Symbol, walk
 from elman.equations.layout import Box, Layout, place
-from elman.equations.marks import Line, markup, set_lines, text_width
+from elman.equations.marks import Line, Piece, markup, set_lines, text_width
 from elman.equations.printing import plain_equation
 
 PILL, LINE_HEIGHT, PADDING, COLUMN_GAP = 30.0, 21.0, 26.0, 54.0
@@ -22,8 +22,7 @@ STYLE = """
   .box { stroke: #5b6876; stroke-width: 1.1; }
   .gate { fill: #fdf0c4; } .squash { fill: #fbdcc8; } .linear { fill: #dce9f7; } .pill { fill: #ffffff; }
   .line { fill: none; stroke-width: 1.5; } .state { stroke: #2f6db3; } .input { stroke: #3b8a4b; }
-  .value { stroke: #97602b; } .out { stroke: #7a3e8f; } .name { font-size: 17px; font-style: italic; }
-  .faint { fill: #5b6876; font-size: 13px; }
+  .value { stroke: #97602b; } .out { stroke: #7a3e8f; }
 """
 
 COLOURS = {"state": "#2f6db3", "input": "#3b8a4b", "value": "#97602b", "out": "#7a3e8f"}
@@ -158,7 +157,10 @@ def _frame(left: float, top: float, width: float, height: float) -> str:
 
 def _side_name(cell: Cell, left: float, top: float, width: float, height: float) -> str:
     x, y = left + width / 2, top + height / 2 + 6
-    return f'<text class="name" x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{escape(cell.name)}</text>'
+    wide = text_width([Piece(cell.name, "italic")])
+    size = 17.0 * min(1.0, 0.8 * width / wide) if wide else 17.0
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="middle" style="font-size: {size:.1f}px"'
+    return f'<text class="italic" {place}>{escape(cell.name)}</text>'
 
 
 def _drawn(box: Box, content: _Content) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from elman.equations.functions import FUNCTIONS
 
-WIDEST = 330.0
+WIDEST = 360.0
 _ACCENTS = {"~": "\N{COMBINING TILDE}", "^": "\N{COMBINING CIRCUMFLEX ACCENT}"}
 _NAME = re.compile(r"(?P<base>[^\W\d_][^\W_]*)(?P<below>(?:_\w+)?)(?P<accent>[~^]?)(?P<time><t(?:[+-]1)?>)?")
 _SIGNS = {"*": "\N{CIRCLED DOT OPERATOR}", "-": "\N{MINUS SIGN}"}
@@ -79,8 +79,8 @@ def _advance(character: str) -> float:
     if unicodedata.combining(character):
         return 0.0
     if character in " ()[],.<>|ijlt'":
-        return 0.34
-    return 0.72 if character in "mwMW=+\N{CIRCLED DOT OPERATOR}\N{MINUS SIGN}" or character.isupper() else 0.54
+        return 0.4
+    return 0.88 if character in "mwMW=+\N{CIRCLED DOT OPERATOR}\N{MINUS SIGN}" or character.isupper() else 0.61
 
 
 def set_lines(text: str) -> list[Line]:

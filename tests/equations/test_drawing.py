@@ -100,7 +100,7 @@ def test_long_equations_are_broken_before_an_operator() -> None:
     text = "c = " + " + ".join(f"W_{n} x" for n in range(40))
     lines = set_lines(text)
     assert len(lines) > 3
-    assert all(text_width(line) <= 330 for line in lines)
+    assert all(text_width(line) <= 360 for line in lines)
     assert all(line[0].text.startswith("+") for line in lines[1:])
     assert "".join(p.text for line in lines for p in line) == "".join(p.text for p in markup(text))
 
