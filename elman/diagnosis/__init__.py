@@ -5,7 +5,6 @@ from __future__ import annotations
 from elman.diagnosis.diagnose import diagnose, diagnose_cell
 from elman.diagnosis.nonfinite import NonFinite, find_nonfinite
 from elman.diagnosis.report import Diagnosis, LayerDiagnosis, Recurrence, Saturation, TimeConstants
-from elman.diagnosis.trained import diagnose_model
 
 __all__ = [
     "Diagnosis",
@@ -16,6 +15,5 @@ __all__ = [
     "TimeConstants",
     "diagnose",
     "diagnose_cell",
-    "diagnose_model",
     "find_nonfinite",
 ]

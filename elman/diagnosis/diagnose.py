@@ -35,8 +35,8 @@ def diagnose(
 
     For every sequence a loss on the last output, w . y<T> with a random w of length one, is differentiated by the
     states after every step. The norm of that derivative at step T - lag, divided by its norm at lag 0, is the relative
-    gradient norm; its median over all sequences is reported. The effective memory is the largest lag at which
-    it is at least `fraction`. The module is run equation by equation in float64, without its regularisers' random masks.
+    gradient norm; its median over all sequences is reported. The effective memory is the largest lag at which it is at
+    least `fraction`. The module is run equation by equation in float64, as in evaluation: without random masks.
 
     Args:
         module: Recurrent, Bidirectional or Stack; left unchanged.
