@@ -29,6 +29,7 @@ class Stack(nn.Module):
         UsageError, ShapeError: the layers do not fit, or an option has no effect.
 
     Example:
+        >>> import torch
         >>> stack = Stack.of("lstm", 8, 16, layers=2, dropout=0.1)
         >>> y, state = stack(torch.zeros(2, 5, 8))
         >>> y.shape, state[1].c.shape
