@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from elman.training.progress import Reporter, SilentReporter
 from elman.training.run_folder import RunFolder
 from elman.training.session import Session, TrainingResult
 from elman.training.signals import Interrupted, StopSignals
+
+
+_SOFT_PAUSE = 1  # omp_pause_soft of OpenMP 5.0, section 3.2.44
 
 
 def train(
@@ -79,14 +83,25 @@ def train(
 def numerics(config: TrainingConfig) -> Iterator[None]:
     """Set threads and flush denormal numbers to zero inside the block (they make some products ten times slower)."""
     threads, flushing = torch.get_num_threads(), flushes_denormals()
-    torch.set_flush_denormal(True)
+    _flush_denormals(True)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        torch.set_flush_denormal(flushing)
+        _flush_denormals(flushing)
+
+
+def _flush_denormals(flush: bool) -> None:
+    """Set the mode of this thread and of the threads that help it.
+
+    The mode belongs to a thread, and torch sets that of the calling one only; OpenMP's threads inherit it when they
+    start, so those that wait for work are ended, and the next parallel operation starts new ones.
+    """
+    torch.set_flush_denormal(flush)
+    for library in (Path(torch.__file__).parent / "lib").glob("libgomp*"):
+        ctypes.CDLL(str(library)).omp_pause_resource_all(_SOFT_PAUSE)
 
 
 def flushes_denormals() -> bool:

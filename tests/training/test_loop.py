@@ -14,7 +14,7 @@ from elman.errors import DataError, DivergedError, UsageError
 from elman.randomness import drawing
 from elman.training import RunFolder, SilentReporter, TrainingConfig, train
 from elman.training.gradients import clip, take_step
-from elman.training.loop import flushes_denormals
+from elman.training.loop import flushes_denormals, numerics
 from elman.training.metrics_log import read_records
 from elman.training.optimizers import make_optimizer
 from elman.training.snapshot import restore_weights
@@ -271,6 +271,17 @@ def test_training_leaves_threads_and_denormals_as_they_were(quick_path: Path) ->
     assert seen == [True]
     assert not flushes_denormals()
     assert torch.get_num_threads() == 2
+
+
+def test_denormals_are_flushed_in_the_threads_of_the_pool_too() -> None:
+    def denormals() -> int:
+        return int(((torch.full((1 << 20,), 1e-20) * 1e-20) != 0).sum())
+
+    torch.set_num_threads(2)
+    assert denormals() == 1 << 20  # and the pool has been started
+    with numerics(TrainingConfig()):
+        assert denormals() == 0
+    assert denormals() == 1 << 20
 
 
 def test_a_new_run_refuses_a_folder_with_checkpoints(quick_path: Path) -> None:
