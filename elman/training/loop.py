@@ -17,7 +17,6 @@ from elman.training.run_folder import RunFolder
 from elman.training.session import Session, TrainingResult
 from elman.training.signals import Interrupted, StopSignals
 
-
 _SOFT_PAUSE = 1  # omp_pause_soft of OpenMP 5.0, section 3.2.44
 
 
