@@ -1,0 +1,1 @@
+"""Raw data to tensors and back; one file a modality."""
