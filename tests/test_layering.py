@@ -16,9 +16,10 @@ PACKAGE = Path(__file__).parents[1] / "elman"
 ORDER = """
 errors
 equations storage randomness
-cells tensor_file
+cells config tensor_file
 model_folder engines
-codecs heads readers
+readers
+codecs heads
 layers
 decoding metrics
 architectures
