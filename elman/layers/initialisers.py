@@ -24,15 +24,16 @@ def _orthogonal(block: Tensor, generator: torch.Generator) -> None:
 def _glorot(block: Tensor, generator: torch.Generator) -> None:
     """Uniform within sqrt(6 / (rows + columns)) (Glorot and Bengio 2010, equation 16)."""
     bound = math.sqrt(6.0 / sum(block.shape)) if block.dim() == 2 else math.sqrt(3.0 / block.shape[0])
-    _fill_uniform(block, bound, generator)
+    fill_uniform(block, bound, generator)
 
 
 def _uniform(block: Tensor, generator: torch.Generator) -> None:
     """Uniform within 1 / sqrt(rows), as torch.nn's recurrent layers."""
-    _fill_uniform(block, 1.0 / math.sqrt(block.shape[0]), generator)
+    fill_uniform(block, 1.0 / math.sqrt(block.shape[0]), generator)
 
 
-def _fill_uniform(block: Tensor, bound: float, generator: torch.Generator) -> None:
+def fill_uniform(block: Tensor, bound: float, generator: torch.Generator) -> None:
+    """Fill with numbers within +-bound."""
     draws = torch.rand(block.shape, generator=generator, dtype=torch.float64)
     block.copy_((2 * draws - 1) * bound)
 
@@ -119,6 +120,6 @@ def _fill(part: Tensor, chosen: str | float, generator: torch.Generator) -> None
     if not isinstance(chosen, str):
         part.fill_(float(chosen))
     elif chosen.startswith("uniform:"):
-        _fill_uniform(part, float(chosen.partition(":")[2]), generator)
+        fill_uniform(part, float(chosen.partition(":")[2]), generator)
     else:
         INITIALISERS[chosen](part, generator)

@@ -1,0 +1,170 @@
+"""Architectures: embedding, recurrent part and head put together. So far: many to many in step, as a language model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from elman.cells import cells
+from elman.equations import Cell
+from elman.errors import UsageError
+from elman.heads.softmax import SoftmaxHead
+from elman.layers import Stack, StackState
+from elman.layers.initialisers import fill_uniform
+from elman.layers.regularisers import check_probability, drop
+from elman.randomness import generator
+
+
+class LanguageModel(nn.Module):
+    """Tokens in, the distribution of the next token out: P(y<t> | y<1..t-1>) at every step.
+
+    Args:
+        vocabulary_size: V.
+        cell: A Cell or the name of one. An output equation in its text must be a softmax of its output.
+        layers: L, at least 1.
+        hidden_size: H of every layer.
+        embedding_size: Length of the token vectors; 0 feeds one-hot vectors.
+        sizes: Sizes that the cell declares.
+        dropout: Probability of dropping outputs between layers and before the head, in training.
+        input_dropout: Probability of dropping components of the token vectors, the same at all steps.
+        variational_dropout, zoneout, weight_drop: See Recurrent.
+        residual: See Stack.
+        tied: Share the embedding with the head; needs embedding_size equal to the output size.
+        bidirectional: Refused: the model would see the token that it is to predict.
+        init: Initialisers of the cell's parameters, see Recurrent; "*" also sets embedding and head.
+        engine: See Recurrent.
+        seed: First values as a function of this number.
+
+    Raises:
+        UsageError, ShapeError: an option does not fit or has no effect.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        cell: Cell | str = "lstm",
+        layers: int = 2,
+        hidden_size: int = 512,
+        embedding_size: int = 128,
+        *,
+        sizes: Mapping[str, int] | None = None,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        variational_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        weight_drop: float = 0.0,
+        residual: bool = False,
+        tied: bool = False,
+        bidirectional: bool = False,
+        init: Mapping[str, str | float] | None = None,
+        engine: str = "auto",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        cell = cells[cell] if isinstance(cell, str) else cell
+        _check_bidirectional(bidirectional)
+        _check_head(cell)
+        self.vocabulary_size, self.embedding_size = vocabulary_size, embedding_size
+        self.dropout = check_probability("dropout", dropout)
+        self.input_dropout = check_probability("input_dropout", input_dropout)
+        self.embedding = nn.Embedding(vocabulary_size, embedding_size) if embedding_size else None
+        if self.embedding is None and (tied or input_dropout):
+            name = "tied" if tied else "input_dropout"
+            raise UsageError(f"{name}: must have an embedding to act on; got embedding_size 0 (one-hot input)")
+        self.recurrent = Stack.of(
+            cell,
+            embedding_size or vocabulary_size,
+            hidden_size,
+            layers,
+            dropout=self.dropout if layers > 1 else 0.0,
+            residual=residual,
+            seed=seed,
+            sizes=sizes,
+            engine=engine,
+            zoneout=zoneout,
+            variational_dropout=variational_dropout,
+            weight_drop=weight_drop,
+            init=init,
+        )
+        width = self.recurrent.output_size
+        if tied and embedding_size != width:
+            raise UsageError(
+                f"tied: embedding_size must equal the output size of the recurrent part, {width}; got {embedding_size}"
+            )
+        shared = self.embedding.weight if tied and self.embedding is not None else None
+        self.head = SoftmaxHead(width, vocabulary_size, tied=shared)
+        self._first_values((init or {}).get("*"), seed)
+
+    def _first_values(self, chosen: str | float | None, seed: int) -> None:
+        """Embedding and head: uniform, within 1 / sqrt(length) unless `init` says otherwise."""
+        source = generator(seed, "initialise", "embedding and head")
+        own = float(chosen.partition(":")[2]) if isinstance(chosen, str) and chosen.startswith("uniform:") else None
+        with torch.no_grad():
+            if self.embedding is not None:
+                fill_uniform(self.embedding.weight, own or self.embedding_size**-0.5, source)
+            if self.embedding is None or self.head.weight is not self.embedding.weight:
+                fill_uniform(self.head.weight, own or self.head.weight.shape[1] ** -0.5, source)
+
+    @property
+    def engine(self) -> str:
+        """Names of the engines of the recurrent layers."""
+        return self.recurrent.engine
+
+    def initial_state(self, batch_size: int) -> StackState:
+        """Return the state before the first token."""
+        return self.recurrent.initial_state(batch_size)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Return token vectors (..., I) of token numbers (...)."""
+        if self.embedding is not None:
+            vectors: Tensor = self.embedding(tokens)
+            return vectors
+        return nn.functional.one_hot(tokens, self.vocabulary_size).to(self.head.weight.dtype)
+
+    def outputs(self, tokens: Tensor, state: StackState | None = None) -> tuple[Tensor, StackState]:
+        """Return what the recurrent part says of tokens (B, T): (B, T, O), before dropout, and the state after."""
+        x = self.embed(tokens)  # (B, T, I)
+        if self.training:
+            x = drop(x, self.input_dropout, "input dropout", locked=True)
+        y, after = self.recurrent(x, None, state)
+        return y, after
+
+    def logits(self, y: Tensor) -> Tensor:
+        """Return logits (B, T, V) of outputs (B, T, O)."""
+        y = drop(y, self.dropout, "output dropout") if self.training else y
+        scores: Tensor = self.head(y)
+        return scores
+
+    def forward(self, tokens: Tensor, state: StackState | None = None) -> tuple[Tensor, StackState]:
+        """Return logits (B, T, V) for the token after each of tokens (B, T), and the state after the last."""
+        y, after = self.outputs(tokens, state)
+        return self.logits(y), after
+
+    def step(self, tokens: Tensor, state: StackState | None = None) -> tuple[Tensor, StackState]:
+        """Return logits (B, V) for the token after tokens (B,), and the state."""
+        y, after = self.recurrent.step(self.embed(tokens), state)
+        scores: Tensor = self.head(y)
+        return scores, after
+
+
+def _check_bidirectional(bidirectional: bool) -> None:
+    if bidirectional:
+        raise UsageError(
+            "language model: cannot be bidirectional: the direction that reads from the end sees the token to predict",
+            "leave bidirectional out",
+        )
+
+
+def _check_head(cell: Cell) -> None:
+    head = cell.head
+    if head is None:
+        return
+    if head.bidirectional:
+        _check_bidirectional(True)
+    if head.function != "softmax" or head.reads != (cell.output,):
+        raise UsageError(
+            f"language model: the output equation must be a softmax of {cell.output}; got {head.function} of {', '.join(head.reads)}",
+            "bind it with functions={'g_2': 'softmax'}, or leave the output equation out",
+        )

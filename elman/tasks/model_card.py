@@ -1,0 +1,43 @@
+"""The README.md of a model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from elman.equations import Cell
+
+
+def language_model_card(cell: Cell, config: Mapping[str, Any], vocabulary_size: int, model: nn.Module) -> str:
+    """Return a model card: what the model is, its equations, and how to use it."""
+    count = sum(p.numel() for p in model.parameters())
+    return f"""---
+library_name: elman
+pipeline_tag: text-generation
+---
+
+# A language model of {config["level"]}s
+
+{config["layers"]} layers of {config["hidden_size"]} units of the cell `{cell.name}`, {count:,} parameters, a vocabulary of
+{vocabulary_size:,}. Made with Elman.
+
+## The cell
+
+```
+{cell.plain()}
+```
+
+Source: {cell.source or "given by the user"}.
+
+## Use
+
+```
+elman sample FOLDER --prompt "..." --temperature 0.8
+elman score FOLDER sentences.txt
+elman evaluate FOLDER text.txt
+```
+
+Metrics of the training run are in `metrics.json`. The model knows nothing but the text it was trained on.
+"""
