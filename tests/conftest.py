@@ -1,4 +1,4 @@
-"""What every test gets: at most two threads, fixed seeds, settings left as found, the public data if there is any."""
+"""What every test gets: one thread, fixed seeds, settings left as found, the public data if there is any."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 # Read when the libraries start: before torch and matplotlib are imported, here and in the processes that tests start.
-os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+# One thread: what tests compute is small, and threads that wait for each other on a busy machine make it slow.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
@@ -19,13 +20,11 @@ import torch
 hypothesis.settings.register_profile("elman", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("elman")
 
-THREADS = min(2, os.cpu_count() or 1)
-
 
 @pytest.fixture(autouse=True)
 def settled_torch() -> Iterator[None]:
     """Give each test the same torch: threads, default type, anomaly mode off, seed; whatever ran before it."""
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     yield
     assert torch.get_default_dtype() == torch.float32, "the test left another default dtype behind"
