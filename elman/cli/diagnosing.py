@@ -14,6 +14,8 @@ from elman.cli.verbs import json_option, refuse
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path), required=False)
 @click.option("--cell", metavar="CELL", help="A cell at its start instead of a model: name, file or equations.")
+@click.option("--text", type=click.Path(path_type=Path), help="Text for MODEL to read; else what it writes itself.")
+@click.option("--text", type=click.Path(path_type=Path), help="Text that MODEL reads; without it, what it writes itself.")
 @click.option("--steps", type=click.IntRange(2, 100_000), default=200, show_default=True, help="Steps looked back.")
 @click.option("--input-size", type=click.IntRange(1, 65_536), default=None, help="With --cell.  [default: 16]")
 @click.option("--hidden-size", type=click.IntRange(1, 65_536), default=None, help="With --cell.  [default: 64]")
@@ -23,6 +25,7 @@ from elman.cli.verbs import json_option, refuse
 def diagnose(
     model: Path | None,
     cell: str | None,
+    text: Path | None,
     steps: int,
     input_size: int | None,
     hidden_size: int | None,
@@ -37,15 +40,20 @@ def diagnose(
     if cell is None:
         sizes = (("--input-size", input_size), ("--hidden-size", hidden_size))
         problems += [f"{option} is for --cell; a model has its own" for option, value in sizes if value is not None]
+    elif text is not None:
+        problems.append("--text is for a MODEL; a cell at its start reads random numbers")
+    if cell is not None and text is not None:
+        problems.append("--text is for a MODEL; a cell by itself reads random numbers")
     refuse("elman diagnose", problems)
-    from elman.diagnosis import Diagnosis, diagnose_cell, diagnose_model
+    from elman.diagnosis import Diagnosis, diagnose_cell
+    from elman.tasks.language_model_diagnosis import diagnose_model
 
     found: Diagnosis
     if cell is not None:
         found = diagnose_cell(read_cell(cell), input_size or 16, hidden_size or 64, steps, seed)
     else:
         assert model is not None
-        found = diagnose_model(model, steps=steps, seed=seed)
+        found = diagnose_model(model, text, steps=steps, seed=seed)
     if plot is not None:
         note(f"drawn: {found.plot(plot)}")
     write_json(found.to_dict()) if as_json else write_line(found.table())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from elman.diagnosis.diagnose import diagnose, diagnose_cell
+from elman.diagnosis.language import diagnose_language_model
 from elman.diagnosis.nonfinite import NonFinite, find_nonfinite
 from elman.diagnosis.report import Diagnosis, LayerDiagnosis, Recurrence, Saturation, TimeConstants
 
@@ -15,5 +16,6 @@ __all__ = [
     "TimeConstants",
     "diagnose",
     "diagnose_cell",
+    "diagnose_language_model",
     "find_nonfinite",
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from elman.architectures import LanguageModel
 from elman.diagnosis.trace import Programme, in_order, walk
 from elman.layers import Recurrent
 
@@ -16,7 +18,7 @@ class NonFinite:
     """The first value that is NaN or infinite.
 
     Attributes:
-        layer: "layer 1", "layer 2 backward" ...
+        layer: "layer 1", "layer 2 backward", "embedding" or "head".
         step: Position in the sequence, from 0; None for a parameter.
         sequence: Index in the batch; None for a parameter.
         name: The variable, input or parameter.
@@ -48,13 +50,13 @@ class NonFinite:
 
 @torch.no_grad()
 def find_nonfinite(module: nn.Module, inputs: Tensor) -> NonFinite | None:
-    """Run a layer or stack equation by equation in its own precision until a value is NaN or infinite.
+    """Run a model equation by equation in its own precision until a value is NaN or infinite.
 
-    Layers are searched from input to output, in each one its parameters first, then step by step.
+    Parts are searched from input to output, in each one its parameters first, then step by step.
 
     Args:
-        module: Recurrent, Bidirectional or Stack; run as in evaluation.
-        inputs: (B, T, I).
+        module: Recurrent, Bidirectional, Stack or LanguageModel; run as in evaluation.
+        inputs: (B, T, I), or (B, T) token numbers for a language model.
 
     Returns:
         The first value found, or None when everything is finite.
@@ -62,23 +64,38 @@ def find_nonfinite(module: nn.Module, inputs: Tensor) -> NonFinite | None:
     Raises:
         UsageError: the module is of another kind.
     """
+    if isinstance(module, LanguageModel):
+        return in_language_model(module, inputs)
+    return in_layers(module, inputs)
+
+
+def in_language_model(model: LanguageModel, tokens: Tensor) -> NonFinite | None:
+    """Search embedding, recurrent layers and head of a language model; see `find_nonfinite`."""
+    if model.embedding is not None and (bad := bad_parameter({"weight": model.embedding.weight}, "embedding")):
+        return bad
+    found = in_layers(model.recurrent, model.embed(tokens))
+    return found or bad_parameter(dict(model.head.named_parameters()), "head")
+
+
+def in_layers(module: nn.Module, x: Tensor) -> NonFinite | None:
+    """Search recurrent layers; see `find_nonfinite`."""
     found: list[NonFinite] = []
 
     def run(layer: Recurrent, x: Tensor, name: str) -> Tensor:
-        if not found and (bad := bad_parameter(layer, name)):
+        if not found and (bad := bad_parameter(layer.weights, name)):
             found.append(bad)
         return in_order(checked_outputs(Programme(layer, x.dtype), x, name, found), layer.reverse)
 
-    walk(module, inputs, run)
+    walk(module, x, run)
     return found[0] if found else None
 
 
-def bad_parameter(layer: Recurrent, layer_name: str) -> NonFinite | None:
-    """Return the first parameter of the layer that holds a value that is not finite."""
-    for name, weight in layer.weights.items():
+def bad_parameter(weights: Mapping[str, Tensor], part: str) -> NonFinite | None:
+    """Return the first parameter of a part of the model that holds a value that is not finite."""
+    for name, weight in weights.items():
         wrong = weight[~torch.isfinite(weight)]
         if len(wrong):
-            return NonFinite(layer_name, None, None, name, "", str(wrong[0].item()), magnitude(weight), name)
+            return NonFinite(part, None, None, name, "", str(wrong[0].item()), magnitude(weight), name)
     return None
 
 
