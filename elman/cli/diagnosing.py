@@ -14,8 +14,9 @@ from elman.cli.verbs import json_option, refuse
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path), required=False)
 @click.option("--cell", metavar="CELL", help="A cell at its start instead of a model: name, file or equations.")
-@click.option("--text", type=click.Path(path_type=Path), help="Text for MODEL to read; else what it writes itself.")
-@click.option("--text", type=click.Path(path_type=Path), help="Text that MODEL reads; without it, what it writes itself.")
+@click.option(
+    "--text", type=click.Path(path_type=Path), help="Text that MODEL reads; without it, what it writes itself."
+)
 @click.option("--steps", type=click.IntRange(2, 100_000), default=200, show_default=True, help="Steps looked back.")
 @click.option("--input-size", type=click.IntRange(1, 65_536), default=None, help="With --cell.  [default: 16]")
 @click.option("--hidden-size", type=click.IntRange(1, 65_536), default=None, help="With --cell.  [default: 64]")
@@ -40,8 +41,6 @@ def diagnose(
     if cell is None:
         sizes = (("--input-size", input_size), ("--hidden-size", hidden_size))
         problems += [f"{option} is for --cell; a model has its own" for option, value in sizes if value is not None]
-    elif text is not None:
-        problems.append("--text is for a MODEL; a cell at its start reads random numbers")
     if cell is not None and text is not None:
         problems.append("--text is for a MODEL; a cell by itself reads random numbers")
     refuse("elman diagnose", problems)
