@@ -12,7 +12,7 @@ from types import FrameType
 import click
 
 import elman
-from elman.cli import completing, diagnosing, doctoring, equations, inspecting, showing, training, using
+from elman.cli import completing, demonstrating, diagnosing, doctoring, equations, inspecting, showing, training, using
 from elman.cli.failures import Terminated, report
 from elman.cli.output import finish
 from elman.cli.verbs import DEBUG, Group, Settings, attach_debug
@@ -30,6 +30,7 @@ def application() -> None:
 
 for _command in (
     training.train,
+    training.resume,
     using.sample,
     using.score,
     using.evaluate,
@@ -39,6 +40,7 @@ for _command in (
     equations.explain,
     diagnosing.diagnose,
     doctoring.doctor,
+    demonstrating.demo,
     completing.completion,
 ):
     application.add_command(_command)

@@ -6,7 +6,6 @@ Values given stay text until all of them are known: then pydantic checks them to
 from __future__ import annotations
 
 import re
-import tomllib
 import types
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,9 +16,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from elman.cli.reading import read_text
 from elman.cli.verbs import refuse
-from elman.errors import DataError, nearest
+from elman.errors import UsageError
 
 Config = TypeVar("Config", bound=BaseModel)
 WITHOUT_LIMIT = 1e9
@@ -115,35 +113,41 @@ def _limits(info: FieldInfo) -> str:
     return ", ".join(found)
 
 
-def configured(
-    config: type[Config],
-    given: Mapping[str, Any],
-    recipe: str | None,
-    where: str,
-    fixed: Mapping[str, Any] | None = None,
-) -> Config:
-    """Return the config from what was given on the command line, over a recipe file, over the defaults.
+def checked(
+    config: type[Config], given: Mapping[str, Any], written: Mapping[str, Any] | None = None, recipe: str = ""
+) -> tuple[Config | None, list[str]]:
+    """Return a config, or None and what is wrong with it.
 
     Args:
-        config: The pydantic model.
+        config: The pydantic model; names that it does not have are left alone.
         given: Values of options by field; None for options that were not given.
-        recipe: TOML file with values by field, - for stdin; None for none.
-        where: The command, for errors.
-        fixed: Values that the command sets itself.
+        written: Values of a recipe file, which stand over the defaults and under the options.
+        recipe: The recipe's name, for errors.
+    """
+    own = config.model_fields
+    chosen = {name: value for name, value in given.items() if name in own and value not in (None, ())}
+    below = {name: value for name, value in (written or {}).items() if name in own and name not in chosen}
+    try:
+        values = {name: _structured(config, name, value) for name, value in chosen.items()}
+        return config.model_validate({**below, **values}), []
+    except UsageError as error:
+        return None, error.message.splitlines()
+    except ValidationError as error:
+        origin = {name: f"{recipe}: {name}" for name in below}
+        found = [_problem(config, details, origin) for details in error.errors(include_url=False)]
+        return None, [line for text in found for line in text.splitlines()]
+
+
+def configured(config: type[Config], given: Mapping[str, Any], where: str) -> Config:
+    """Return the config that options describe.
 
     Raises:
-        UsageError: lists every value that is unknown, outside its range or contradicts another.
+        UsageError: lists every value that is outside its range or contradicts another.
     """
-    chosen = {name: _structured(config, name, value) for name, value in given.items() if value not in (None, ())}
-    written = {} if recipe is None else read_recipe(recipe)
-    try:
-        return config.model_validate({**written, **chosen, **(fixed or {})})
-    except ValidationError as error:
-        origin = {name: f"{recipe}: {name}" for name in written if name not in chosen}
-        found = [_problem(config, details, origin) for details in error.errors(include_url=False)]
-        problems = [line for text in found for line in text.splitlines()]
+    made, problems = checked(config, given)
     refuse(where, problems, f"see: {where} --help")
-    raise AssertionError("refuse raises for at least one problem")
+    assert made is not None
+    return made
 
 
 def _structured(config: type[BaseModel], name: str, value: Any) -> Any:
@@ -157,26 +161,10 @@ def _structured(config: type[BaseModel], name: str, value: Any) -> Any:
     return list(value)
 
 
-def read_recipe(path: str) -> dict[str, Any]:
-    """Return the values of a TOML file; "hidden-size" and "hidden_size" mean the same.
-
-    Raises:
-        DataError: the file is not TOML; the text names the line.
-    """
-    try:
-        values = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"{path}: must be TOML; got {error}") from error
-    return {name.replace("-", "_"): value for name, value in values.items()}
-
-
 def _problem(config: type[BaseModel], details: ErrorDetails, origin: Mapping[str, str]) -> str:
     location = [str(part) for part in details["loc"]]
     name = location[0] if location else ""
     where = origin.get(name, flag_of(name) if name else "")
-    if details["type"] == "extra_forbidden":
-        known = ", ".join(config.model_fields)
-        return f"{where}: must be one of {known}; got {name!r}{nearest(name, config.model_fields)}"
     said = _sentence(details)
     if not name:
         return with_flags(said, config)

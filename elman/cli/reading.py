@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from elman.errors import DataError, MissingInputError, UsageError, nearest
+from elman.errors import DataError, EquationError, MissingInputError, UsageError, nearest
 
 if TYPE_CHECKING:
     from elman.equations import Cell
@@ -34,12 +34,23 @@ def read_cell(text: str, output: str | None = None, functions: dict[str, str] | 
     """
     from elman.equations import Cell
 
-    if "=" in text and not Path(text).exists():
-        return Cell(text.replace(";", "\n"), output=output, functions=functions)
+    written = equations_of(text)
+    if written is None:
+        return _known(text, output, functions)
+    if not is_file_name(text):
+        return Cell(written, output=output, functions=functions)
+    name, where = ("cell", "stdin") if text == "-" else (Path(text).stem, text)
+    try:
+        return Cell(written, name=name, output=output, functions=functions)
+    except EquationError as error:
+        raise EquationError(f"{where}: {error.message}", error.hint) from None
+
+
+def equations_of(text: str) -> str | None:
+    """Return the equations that a word of the command line means; None for a name of the catalogue."""
     if is_file_name(text):
-        name = "cell" if text == "-" else Path(text).stem
-        return Cell(read_text(text), name=name, output=output, functions=functions)
-    return _known(text, output, functions)
+        return read_text(text)
+    return text.replace(";", "\n") if "=" in text else None
 
 
 def _known(name: str, output: str | None, functions: dict[str, str] | None) -> Cell:
@@ -58,16 +69,18 @@ def _known(name: str, output: str | None, functions: dict[str, str] | None) -> C
 
 
 def is_file_name(text: str) -> bool:
-    """Say whether a word means a file: "-", something that exists, or a name with a folder or a suffix of equations."""
-    return text == "-" or "/" in text or text.endswith(SUFFIXES) or Path(text).exists()
+    """Say whether a word means a file: "-", a suffix of equations, or without "=" a folder or something that exists."""
+    if text == "-" or text.endswith(SUFFIXES):
+        return True
+    return "=" not in text and "\n" not in text and ("/" in text or Path(text).exists())
 
 
 def read_text(path: str, limit: int = LIMIT) -> str:
     """Return the text of a small file, or of stdin for "-".
 
     Raises:
-        MissingInputError: no such file, a folder, or a closed stdin.
-        DataError: not UTF-8, with the byte offset; or longer than `limit` bytes.
+        MissingInputError: no such file, or a closed stdin.
+        DataError: a folder; not UTF-8, with the byte offset; or longer than `limit` bytes.
     """
     data = _stdin(limit) if path == "-" else _file(Path(path), limit)
     name = "stdin" if path == "-" else path
@@ -113,9 +126,9 @@ def _file(path: Path, limit: int) -> bytes:
 
 
 def check_input(path: Path) -> None:
-    """Raise MissingInputError unless `path` is something that can be read as a file."""
+    """Refuse a folder (DataError) and what does not exist (MissingInputError, with the nearest name there)."""
     if path.is_dir():
-        raise MissingInputError(f"{path}: must be a file; got a folder")
+        raise DataError(f"{path}: must be a file; got a folder", "name a file in it")
     if not path.exists():
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise MissingInputError(f"{path}: file must exist; got none{nearest(path.name, siblings)}")

@@ -1,10 +1,22 @@
-"""`elman train`."""
+"""`elman train` and `elman resume`."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from elman.cli.verbs import Group
+from elman.cli.options import checked, options_of
+from elman.cli.output import write_json
+from elman.cli.reading import as_path
+from elman.cli.verbs import Group, attach_debug, json_option, refuse
+from elman.errors import MissingInputError
+
+if TYPE_CHECKING:
+    from elman.tasks import Task
+
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Show errors and warnings only.")
 
 
 class Tasks(Group):
@@ -16,7 +28,78 @@ class Tasks(Group):
 
         return list(TASKS)
 
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command that trains a task, with the options of the task and of training."""
+        from elman.tasks import TASKS
+
+        return make_command(TASKS[cmd_name]) if cmd_name in TASKS else None
+
 
 @click.group(cls=Tasks)
 def train() -> None:
     """Train a model on your file."""
+
+
+def make_command(task: Task) -> click.Command:
+    """Return `elman train TASK`; its options are the fields of the task's two configs."""
+
+    @click.command(task.name, help=f"Train a model of FILE (- for stdin): {task.summary}.")
+    @click.argument("file")
+    @click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path),
+        help="Run folder; it becomes the model folder.  [default: FILE's name and -model]",
+    )
+    @click.option("--config", "recipe", metavar="FILE", help="Recipe (TOML) with values of the options below.")
+    @QUIET
+    @json_option
+    def command(file: str, output: Path | None, recipe: str | None, quiet: bool, as_json: bool, **options: Any) -> None:
+        from elman.cli.runs import Order, begin
+
+        config, training = resolve(task, options, recipe)
+        with as_path(file) as text:
+            chosen = output or default_output(file)
+            result = begin(Order(task, text, chosen, config, training, quiet, keeps_text=file == "-"))
+        if as_json:
+            write_json(result)
+
+    command.params += [*options_of(task.config), *options_of(task.training)]
+    attach_debug(command)
+    return command
+
+
+def default_output(file: str) -> Path:
+    """Return the run folder for a file, in the working folder."""
+    return Path("stdin-model" if file == "-" else f"{Path(file).stem}-model")
+
+
+def resolve(task: Task, options: dict[str, Any], recipe: str | None) -> tuple[Any, Any]:
+    """Return the configs of task and training: options over recipe over defaults.
+
+    Raises:
+        UsageError: lists every value of both that is outside its range or contradicts another.
+    """
+    from elman.config import load_recipe
+
+    known = frozenset({**task.config.model_fields, **task.training.model_fields})
+    written = load_recipe(Path(recipe), known) if recipe else {}
+    config, problems = checked(task.config, options, written, recipe or "")
+    training, more = checked(task.training, options, written, recipe or "")
+    refuse(f"elman train {task.name}", problems + more, f"see: elman train {task.name} --help")
+    return config, training
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@QUIET
+@json_option
+def resume(run: Path, quiet: bool, as_json: bool) -> None:
+    """Go on with the training in the folder RUN, exactly where its newest whole checkpoint stands."""
+    if not run.is_dir():
+        raise MissingInputError(f"{run}: run folder must exist; got {'a file' if run.exists() else 'none'}")
+    from elman.cli.runs import go_on
+
+    result = go_on(run, quiet)
+    if as_json:
+        write_json(result)

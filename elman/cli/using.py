@@ -49,7 +49,7 @@ class SamplingConfig(BaseModel):
 @json_option
 def sample(model: Path, as_json: bool, **options: Any) -> None:
     """Write text with the language model in the folder MODEL."""
-    config = configured(SamplingConfig, options, None, "elman sample")
+    config = configured(SamplingConfig, options, "elman sample")
     from elman.tasks.language_model import load
 
     texts = load(model).sample(**config.model_dump())

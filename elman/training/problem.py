@@ -32,7 +32,9 @@ class LossResult:
 class Problem(Protocol):
     """A task as the training loop sees it."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module:
+        """The model whose parameters are trained."""
 
     def batches_per_epoch(self, epoch: int) -> int:
         """Return how many batches epoch `epoch` (from 0) has; at least 1."""

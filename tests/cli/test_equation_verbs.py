@@ -214,7 +214,7 @@ def test_declared_sizes_functions_and_output_are_used(elman: Elman) -> None:
 @pytest.mark.parametrize(
     ("data", "code", "expected"),
     [
-        (b"h = tanh(W h<t-1> + q x)", 65, "error: line 1: unknown name 'q'\n    h = tanh(W h<t-1> + q x)\n"),
+        (b"h = tanh(W h<t-1> + q x)", 65, "broken.tex: line 1: unknown name 'q'\n    h = tanh(W h<t-1> + q x)\n"),
         (b"h = tanh(W h<t-1>\xff)", 65, "must be UTF-8; got the byte 0xff at offset 17"),
         (b"h = \0", 65, "must be text; got a zero byte at offset 4"),
         (b"", 65, "error: "),
@@ -234,7 +234,7 @@ def test_a_missing_file_and_a_folder_are_no_equations(elman: Elman, tmp_path: Pa
     (tmp_path / "gru.tex").write_text(GRU, encoding="utf-8")
     outcome = elman("explain", tmp_path / "grru.tex")
     assert outcome == (66, "", f"error: {tmp_path}/grru.tex: file must exist; got none; did you mean 'gru.tex'?\n")
-    assert elman("explain", tmp_path) == (66, "", f"error: {tmp_path}: must be a file; got a folder\n")
+    assert elman("explain", tmp_path) == (65, "", f"error: {tmp_path}: must be a file; got a folder\n\nhint: name a file in it\n")
 
 
 # ---- cells
