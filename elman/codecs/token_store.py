@@ -77,6 +77,8 @@ class TokenStore:
         if found is not None:
             return found
         make_folder(folder.parent)
+        for litter in folder.parent.glob(f".{folder.name}.*"):
+            shutil.rmtree(litter, ignore_errors=True)  # a build that was killed
         with storing(folder):
             temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
