@@ -5,6 +5,7 @@ Usage: python docs/generate.py FOLDER     (make docs uses docs/reference)
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,8 +84,10 @@ def command_entry(path: tuple[str, ...], command: click.Command) -> Iterator[str
     context = click.Context(command, info_name=" ".join(path), max_content_width=1000)
     yield f"## {' '.join(path)}"
     yield f"\n```text\n{command.get_usage(context).removeprefix('Usage: ')}\n```"
-    yield "\n" + (command.help or "").replace("\b\n", "")
-    records = [record for parameter in command.get_params(context) if (record := parameter.get_help_record(context))]
+    yield "\n" + inspect.cleandoc(command.help or "").replace("\b\n", "")
+    # Arguments without a text of their own stand in the usage line already.
+    found = (parameter.get_help_record(context) for parameter in command.get_params(context))
+    records = [record for record in found if record and record[1]]
     if records:
         yield "\n| option | meaning |\n|---|---|"
         yield from (f"| `{option}` | {meaning} |" for option, meaning in map(escaped, records))
