@@ -74,17 +74,18 @@ def begin(order: Order) -> dict[str, Any]:
                 shutil.copyfile(order.text, text)
         problem = LanguageModelProblem(text, config, order.training.seed, run.path / TOKENS)
     with run:
-        before = measured(problem) if order.measures_before else {}
+        before = measured(problem, order.quiet) if order.measures_before else {}
         result = carry_out(problem, order.training, run, resume=False, quiet=order.quiet)
     return {**result, **before}
 
 
-def measured(problem: LanguageModelProblem) -> dict[str, Any]:
+def measured(problem: LanguageModelProblem, quiet: bool) -> dict[str, Any]:
     """Return the validation metrics of the model as it is, as "before"."""
     problem.model.eval()
     with torch.no_grad():
         metrics = problem.evaluate()
-    note(f"before training: perplexity {metrics['perplexity']:.4g}")
+    if not quiet:
+        note(f"before training: perplexity {metrics['perplexity']:.4g}")
     return {"before": metrics}
 
 

@@ -234,7 +234,11 @@ def test_a_missing_file_and_a_folder_are_no_equations(elman: Elman, tmp_path: Pa
     (tmp_path / "gru.tex").write_text(GRU, encoding="utf-8")
     outcome = elman("explain", tmp_path / "grru.tex")
     assert outcome == (66, "", f"error: {tmp_path}/grru.tex: file must exist; got none; did you mean 'gru.tex'?\n")
-    assert elman("explain", tmp_path) == (65, "", f"error: {tmp_path}: must be a file; got a folder\n\nhint: name a file in it\n")
+    assert elman("explain", tmp_path) == (
+        65,
+        "",
+        f"error: {tmp_path}: must be a file; got a folder\n\nhint: name a file in it\n",
+    )
 
 
 # ---- cells
