@@ -165,6 +165,7 @@ def _check_head(cell: Cell) -> None:
         _check_bidirectional(True)
     if head.function != "softmax" or head.reads != (cell.output,):
         raise UsageError(
-            f"language model: the output equation must be a softmax of {cell.output}; got {head.function} of {', '.join(head.reads)}",
+            f"language model: the output equation must be a softmax of {cell.output}; "
+            f"got {head.function} of {', '.join(head.reads)}",
             "bind it with functions={'g_2': 'softmax'}, or leave the output equation out",
         )

@@ -1,4 +1,4 @@
-"""The catalogue: recurrent units as their equations, with initialisation and source. Nothing else in Elman knows a cell by name."""
+"""The catalogue: recurrent units as their equations, with initialisation and source."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ cells.add(
     c~   = tanh(W_c [r * c<t-1>, x] + b_c)
     c<t> = u * c~ + (1 - u) * c<t-1>
     """,
-    source="Cho et al. 2014, arXiv 1406.1078, equations 5 to 8, as in the notes: reset before the product, u weighs the new value",
+    source="Cho et al. 2014, arXiv 1406.1078, equations 5 to 8; reset before the product, u weighs the new value",
 )
 
 cells.add(
@@ -176,7 +176,7 @@ cells.add(
     """,
     init={"b_f": 1.0, "p_i": "zeros", "p_f": "zeros", "p_o": "zeros"},
     output="h",
-    source="Gers, Schraudolph, Schmidhuber 2002; Graves 2013, arXiv 1308.0850, equations 7 to 11, with diagonal peepholes",
+    source="Gers, Schraudolph, Schmidhuber 2002; Graves 2013, arXiv 1308.0850, equations 7 to 11, diagonal peepholes",
 )
 
 cells.add(
@@ -250,7 +250,8 @@ cells.add(
     h<t> = sigmoid(s) * h<t-1> + (1 - sigmoid(s - 1)) * c~
     """,
     init={"b_f": 1.0},
-    source="van der Westhuizen and Lasenby 2018, The unreasonable effectiveness of the forget gate, equations 4, beta = 1",
+    source="van der Westhuizen and Lasenby 2018, The unreasonable effectiveness of the forget gate, "
+    "equations 4, beta = 1",
 )
 
 cells.add(
@@ -272,7 +273,8 @@ cells.add(
     h<t> = z * h<t-1> + (1 - z) * h~
     """,
     init={"w_z": "ones", "w_h": "ones"},
-    source="Ravanelli et al. 2018, Light gated recurrent units for speech recognition; layer_norm in place of batch norm",
+    source="Ravanelli et al. 2018, Light gated recurrent units for speech recognition; layer_norm in place "
+    "of batch norm",
 )
 
 cells.add(
@@ -312,7 +314,8 @@ cells.add(
     c<t> = f * c<t-1> + (1 - f) * (W_c x)
     h    = r * c + (1 - r) * (W_s x)
     """.replace("v_", "w_"),
-    source="Lei et al. 2018, Simple recurrent units for highly parallelizable recurrence, equations 1 to 4; the skip is projected",
+    source="Lei et al. 2018, Simple recurrent units for highly parallelizable recurrence, equations 1 to "
+    "4; the skip is projected",
 )
 
 cells.add(
@@ -323,8 +326,8 @@ cells.add(
     k    = tanh(W_k h + W_c s)
     """,
     output="k",
-    source="Mikolov et al. 2015, Learning longer memory in recurrent neural networks, equations 5 to 7, alpha = 0.95; the "
-    "output joins both states, inside tanh where the paper has the softmax",
+    source="Mikolov et al. 2015, Learning longer memory in recurrent neural networks, equations 5 to 7, alpha = 0.95; "
+    "the output joins both states, inside tanh where the paper has the softmax",
 )
 
 cells.add(
@@ -348,7 +351,8 @@ cells.add(
     y<t> = y<t-1> + dt * z
     """,
     output="y",
-    source="Rusch and Mishra 2021, Coupled oscillatory recurrent neural network (coRNN), equation 3, all terms explicit",
+    source="Rusch and Mishra 2021, Coupled oscillatory recurrent neural network (coRNN), equation 3, all "
+    "terms explicit",
 )
 
 cells.add(

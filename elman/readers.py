@@ -75,13 +75,14 @@ def _decoded(decoder: codecs.IncrementalDecoder, piece: bytes, path: Path, offse
         at = error.start - waiting
         line = lines + piece[: max(at, 0)].count(b"\n")
         raise DataError(
-            f"{path}: byte offset {offset + at:,} (line {line:,}): must be UTF-8; got byte 0x{error.object[error.start]:02x}, {error.reason}",
+            f"{path}: byte offset {offset + at:,} (line {line:,}): must be UTF-8; "
+            f"got byte 0x{error.object[error.start]:02x}, {error.reason}",
             f"convert the file first: iconv -f latin1 -t utf-8 {path.name}",
         ) from None
 
 
 def word_pieces(path: Path, end: str) -> Iterator[list[str]]:
-    """Yield lists of whitespace-separated words, with `end` in place of each end of line; a last line counts without one."""
+    """Yield lists of words between white space, with `end` for each end of line; the last line needs none."""
     rest, open_line = "", False
     for text in text_chunks(path):
         text = rest + text

@@ -23,7 +23,8 @@ class Streams:
         tokens: Token numbers, memory-mapped or not.
         streams: B, how many parts are read side by side, at least 1.
         length: T, steps of a segment; the mean when lengths are random.
-        random_length: Draw the length of every segment, as Merity et al. 2018, section 5.1: around T, now and then T / 2.
+        random_length: Draw the length of every segment around T, now and then around T / 2, as Merity et al. 2018,
+            section 5.1.
         seed: Seed of those draws.
         where: Name of the data, for errors.
     """
@@ -41,7 +42,7 @@ class Streams:
         self.count = len(tokens) // streams
         if self.count < 2:
             raise DataError(
-                f"{where}: must have at least 2 tokens for each of {streams} streams; got {len(tokens):,} tokens in all",
+                f"{where}: must have at least 2 tokens for each of {streams} streams; got {len(tokens):,} in all",
                 "use fewer streams, or more text",
             )
         self.rows = tokens[: self.count * streams].reshape(streams, self.count)  # (B, N)

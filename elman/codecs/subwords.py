@@ -57,7 +57,8 @@ class SubwordCodec:
         """Train on files; at least the 256 bytes are tokens."""
         if vocabulary_size < 257:
             raise UsageError(
-                f"vocabulary_size: must be at least 257 for subwords, whose first 256 tokens are the bytes; got {vocabulary_size}"
+                f"vocabulary_size: must be at least 257 for subwords, whose first 256 tokens are the bytes; "
+                f"got {vocabulary_size}"
             )
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

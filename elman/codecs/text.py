@@ -185,7 +185,8 @@ def _kept(counts: Counter[str], limit: int | None, min_count: int) -> list[str]:
         ranked = ranked[: max(limit - 1, 0)]
     if not ranked:
         raise DataError(
-            f"vocabulary: must keep at least one token; min_count {min_count} and the size limit leave none of {len(counts):,}"
+            f"vocabulary: must keep at least one token; min_count {min_count} and the size limit leave "
+            f"none of {len(counts):,}"
         )
     return [token for _, token in ranked]
 

@@ -62,7 +62,8 @@ class TokenStore:
     def build(cls, path: Path, codec: TextCodec, folder: Path) -> TokenStore:
         """Return the store of a file, building it unless an equal one is there.
 
-        Written into a temporary folder beside `folder`, synced, then renamed: an interrupted build leaves no half store.
+        Written into a temporary folder beside `folder`, synced, then renamed: a build that is cut off leaves no
+        half store.
 
         Args:
             path: Text file.

@@ -23,8 +23,8 @@ from elman.errors import EquationError, ShapeError, nearest
 class Cell:
     r"""A recurrent unit, given by its equations in plain or LaTeX notation.
 
-    States, the input, parameters and sizes are inferred: a name read at `<t-1>` is a state; names beginning with W, U, V
-    or R are matrices, with b biases, with w or p elementwise weights. Docs: concepts/equations.
+    States, the input, parameters and sizes are inferred: a name read at `<t-1>` is a state; names beginning with W, U,
+    V or R are matrices, with b biases, with w or p elementwise weights. Docs: concepts/equations.
 
     Args:
         text: The equations, one a line, in any order.
@@ -180,7 +180,7 @@ class Cell:
                 raise ShapeError(
                     f"{self.name}: sizes names {symbol!r}, which the equations do not declare"
                     f"{nearest(symbol, self.free_sizes)}",
-                    f"declared: {', '.join(self.free_sizes) or 'none'}; the sizes of input and state have arguments of their own",
+                    f"declared: {', '.join(self.free_sizes) or 'none'}; input and state have arguments of their own",
                 )
         table = {"I": input_size, "H": hidden_size, **given}
         for symbol in self.free_sizes:
@@ -333,14 +333,15 @@ class Cell:
     def __str__(self) -> str:
         return self.plain()
 
+    @cached_property
     def _identity(self) -> tuple[Any, ...]:
         return (self.plain(), self.output, self.masks, tuple(sorted(self.init.items())))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Cell) and self._identity() == other._identity()
+        return isinstance(other, Cell) and self._identity == other._identity
 
     def __hash__(self) -> int:
-        return hash(self._identity())
+        return hash(self._identity)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (

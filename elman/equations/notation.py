@@ -33,10 +33,15 @@ NUMBER.3: /\d+(\.\d*)?([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?/
 """
 _NESTED = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
 _WORDS = "|".join(sorted({*FUNCTIONS, *ALIASES, *OUTPUT_FUNCTIONS}, key=len, reverse=True))
-_SCRIPT = rf"(?:\{{\}}|\s*[_^]\s*(?:{_NESTED}|\\[A-Za-z]+(?:{_NESTED})?|<[^<>]*>|[A-Za-z0-9*])|'|<[a-z](?:[+-]\d)?>|<0>)"
+_BODY = rf"(?:{_NESTED}|\\[A-Za-z]+(?:{_NESTED})?|<[^<>]*>|[A-Za-z0-9*])"
+_SCRIPT = rf"(?:\{{\}}|\s*[_^]\s*{_BODY}|'|<[a-z](?:[+-]\d)?>|<0>)"
 _ACCENTED = rf"\\(?:{FONTS}|{'|'.join(ACCENTS)})(?![A-Za-z])\s*(?:{_NESTED}|\\[A-Za-z]+(?:\s*{_NESTED})?|[A-Za-z0-9])"
 _OPERATORS = r"(?:odot|circ|cdot|times|ast|star|bullet|otimes|[dt]?frac|sqrt\s*\{)"
 _COMMAND = rf"(?:{_ACCENTED}|\\(?!{_OPERATORS}(?![A-Za-z]))[A-Za-z]+)"
+# A name and what may follow it: a subscript in braces, or h_t-1; a hat, a transpose or a direction; <t-1>.
+_PLAIN_NAME = r"[^\W\d_](?:\w|[₋₊])*(?:(?<=_)\{[^{}]*\})?(?:(?<=_[tnk])[+-]1(?![\w.]))?"
+_PLAIN_ACCENT = r"(?:~|\^(?!\w)|\^T(?!\w)|>(?=[\s,\]<])|<(?=[\s,\]]))"
+_PLAIN_TIME = r"(?:<(?:[a-z](?:\s*[+-]\s*\d)?|0)>)"
 _TERMINALS = {
     "latex": rf"""
 TIMES.5: /\*|\\(odot|circ|cdot|times|ast|star|bullet|otimes)(?![A-Za-z])|⊙|∘|·|×/
@@ -44,11 +49,11 @@ FRACTION.6: /\\[dt]?frac/
 CALL.6: /\\sqrt(?=\s*\{{)/
 SYMBOL.2: /({_COMMAND}|\{{\s*(?:{_COMMAND}|[A-Za-z])\s*\}}(?=\s*[_^])|(?:{_WORDS})(?![A-Za-z])|[^\W\d_]){_SCRIPT}*/
 """,
-    "plain": r"""
+    "plain": rf"""
 TIMES.5: /\*|⊙|∘|·|×/
 FRACTION.6: /\\frac/
-CALL.6: /\\sqrt(?=\s*\{)/
-SYMBOL.2: /[^\W\d_](?:\w|[₋₊])*(?:(?<=_)\{[^{}]*\})?(?:(?<=_[tnk])[+-]1(?![\w.]))?(?:~|\^(?!\w)|\^T(?!\w)|>(?=[\s,\]<])|<(?=[\s,\]]))?(?:<(?:[a-z](?:\s*[+-]\s*\d)?|0)>)?/
+CALL.6: /\\sqrt(?=\s*\{{)/
+SYMBOL.2: /{_PLAIN_NAME}{_PLAIN_ACCENT}?{_PLAIN_TIME}?/
 """,
 }
 _PARSERS = {
@@ -166,7 +171,7 @@ def _statements(text: str, notation: str) -> list[list[tuple[str, Position]]]:
                 continue
             characters = [(letter, Position(number, start + column)) for column, letter in enumerate(piece)]
             has_own_side = re.search(r"(?<![<>=])=", piece) is not None
-            open_before = bool(found) and not found[-1][-1][0].strip() == "" and found[-1][-1][0] in "=+-*("
+            open_before = bool(found) and found[-1][-1][0].strip() != "" and found[-1][-1][0] in "=+-*("
             if (
                 found
                 and (not has_own_side or open_before)

@@ -223,9 +223,8 @@ class _Resolver:
         candidates = []
         for name, at in times.items():
             marked = at != {None} and len(at - {None}) == 1 and (at <= {0, None} or self.shift == 1)
-            if marked and not (is_matrix_name(name) and at == {None}) or name in ("x", "u", "X", "X_t", "x_t"):
-                if not re.match(r".*[<>]$", name):
-                    candidates.append(name)
+            if (marked or name in ("x", "u", "X")) and name[-1] not in "<>":
+                candidates.append(name)
         for preferred in ("x", "u", "X"):
             if preferred in candidates:
                 return preferred

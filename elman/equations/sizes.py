@@ -127,8 +127,8 @@ class Sizes:
             )
             if self._name.get(root, line.size) != line.size:
                 raise EquationError(
-                    f"line {line.line + 1}: size mismatch: {line.name} is declared {line.size}, but the equations make it as "
-                    f"long as a name declared {self._name[root]}",
+                    f"line {line.line + 1}: size mismatch: {line.name} is declared {line.size}, but the equations "
+                    f"make it as long as a name declared {self._name[root]}",
                     "declare one of the two, or put a matrix between them",
                 )
             self._name[root] = line.size

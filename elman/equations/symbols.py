@@ -59,7 +59,8 @@ def take_latex_apart(text: str) -> Written:
     if command and re.fullmatch(FONTS, command["name"]):
         inner, rest = _argument(text, command.end())
         word = inner.replace(r"\_", "_")
-        written = Written(word) if word.replace("_", "").isalpha() and not word.startswith("_") else take_latex_apart(inner)
+        is_word = word.replace("_", "").isalpha() and not word.startswith("_")
+        written = Written(word) if is_word else take_latex_apart(inner)
     elif command and command["name"] in ACCENTS:
         inner, rest = _argument(text, command.end())
         written = take_latex_apart(inner)

@@ -42,7 +42,8 @@ class Bidirectional(nn.Module):
             )
         if forward_layer.input_size != backward_layer.input_size:
             raise ShapeError(
-                f"Bidirectional: both layers must have the same input_size; got {forward_layer.input_size} and {backward_layer.input_size}"
+                "Bidirectional: both layers must have the same input_size; "
+                f"got {forward_layer.input_size} and {backward_layer.input_size}"
             )
         self.forward_layer, self.backward_layer = forward_layer, backward_layer
         self.input_size = forward_layer.input_size

@@ -96,7 +96,8 @@ def initialise(
     for name, value in init.items():
         if name != "*" and name not in weights:
             raise UsageError(
-                f"init: must name parameters of {cell.name!r}: {', '.join(weights)}; got {name!r}{nearest(name, weights)}"
+                f"init: must name parameters of {cell.name!r}: {', '.join(weights)}; "
+                f"got {name!r}{nearest(name, weights)}"
             )
         check_initialiser(f"init[{name!r}]", value)
     for name, weight in weights.items():

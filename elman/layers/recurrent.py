@@ -147,7 +147,8 @@ class Recurrent(nn.Module):
             names = [n for n in self.shapes if n in ("b_f", "b_Gamma_f", "b_hf", "b_forget")]
             if not names:
                 raise UsageError(
-                    f"forget_bias: must have a bias b_f to act on; the cell {self.cell.name!r} has {', '.join(self.shapes)}",
+                    f"forget_bias: must have a bias b_f to act on; the cell {self.cell.name!r} "
+                    f"has {', '.join(self.shapes)}",
                     "set the bias you mean by init={'b_...': 1.0}",
                 )
             init = {names[0]: float(forget_bias), **init}

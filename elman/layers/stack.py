@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -46,10 +47,11 @@ class Stack(nn.Module):
         super().__init__()
         if not layers:
             raise UsageError("Stack: must have at least one layer; got none")
-        for n, (below, above) in enumerate(zip(layers, layers[1:], strict=False), 1):
+        for n, (below, above) in enumerate(pairwise(layers), 1):
             if above.input_size != below.output_size:
                 raise ShapeError(
-                    f"Stack: layer {n} must have input_size {below.output_size}, the output size of the layer below; got {above.input_size}"
+                    f"Stack: layer {n} must have input_size {below.output_size}, the output size of the layer below; "
+                    f"got {above.input_size}"
                 )
         self.layers = nn.ModuleList(layers)
         self.dropout = check_probability("Stack: dropout", dropout)

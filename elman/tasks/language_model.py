@@ -236,7 +236,8 @@ class LanguageModelProblem:
         cut = len(store) - int(len(store) * self.config.validation_fraction)
         if len(store) - cut < 2:
             raise DataError(
-                f"{self.file}: must be long enough to keep {self.config.validation_fraction:.0%} for validation; it has {len(store):,} tokens",
+                f"{self.file}: must be long enough to keep {self.config.validation_fraction:.0%} for validation; "
+                f"it has {len(store):,} tokens",
                 "give more text, or a file as validation",
             )
         return store.tokens[:cut], store.tokens[cut:]

@@ -20,8 +20,8 @@ pipeline_tag: text-generation
 
 # A language model of {config["level"]}s
 
-{config["layers"]} layers of {config["hidden_size"]} units of the cell `{cell.name}`, {count:,} parameters, a vocabulary of
-{vocabulary_size:,}. Made with Elman.
+{config["layers"]} layers of {config["hidden_size"]} units of the cell `{cell.name}`, {count:,} parameters, a
+vocabulary of {vocabulary_size:,}. Made with Elman.
 
 ## The cell
 
