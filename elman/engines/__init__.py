@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from elman.engines.fused import TorchFusedEngine
+from elman.engines.fused import TorchFusedEngine, require_fused
 from elman.engines.recognise import recognise
 from elman.engines.reference import ReferenceEngine
 from elman.engines.torch_engine import TorchScheduleEngine
@@ -72,9 +72,6 @@ def choose(name: str, cell: Cell, steps: int | None = None) -> Engine:
         raise UsageError(f"engine: must be one of {', '.join(CHOICES)}; got {name!r}{nearest(name, CHOICES)}")
     if name in ("auto", "torch"):
         return ENGINES["torch-fused" if recognise(cell) is not None and steps != 1 else "torch-schedule"]
-    if name == "torch-fused" and recognise(cell) is None:
-        raise UsageError(
-            f"engine 'torch-fused': the equations of {cell.name!r} must be exactly one of torch's; they are not",
-            "use engine='auto'",
-        )
+    if name == "torch-fused":
+        require_fused(cell)
     return ENGINES[name]

@@ -9,8 +9,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from elman.engines.patterns import argument, factors, terms, updates
 from elman.equations import Cell
-from elman.equations.expressions import Apply, Expression, Number, Product, Symbol, children, with_children
+from elman.equations.expressions import Apply, Expression, Number, Product, Symbol
 
 
 @dataclass(frozen=True)
@@ -62,45 +63,21 @@ def recognise(cell: Cell) -> Fused | None:
     """Return how torch's kernels compute a cell, or None when its equations are not exactly theirs."""
     if cell.masks or cell.output not in cell.states:
         return None
-    table = {e.name: e.expression for e in cell.forward_equations}
-    reader = _Reader(cell, {s: _inlined(table[s], table, cell.states) for s in cell.states})
+    reader = _Reader(cell, updates(cell))
     found = reader.lstm() if len(cell.states) == 2 else (reader.rnn() or reader.gru())
     return found if found is not None and reader.each_once(found) else None
 
 
-def _inlined(node: Expression, table: Mapping[str, Expression], states: tuple[str, ...]) -> Expression:
-    if isinstance(node, Symbol) and node.time != -1 and node.name in table and node.name not in states:
-        return _inlined(table[node.name], table, states)
-    inner = tuple(_inlined(child, table, states) for child in children(node))
-    return with_children(node, inner) if inner else node
-
-
-def _terms(node: Expression) -> list[Expression]:
-    if isinstance(node, Apply) and node.function == "add":
-        return [term for argument in node.arguments for term in _terms(argument)]
-    return [node]
-
-
-def _factors(node: Expression) -> list[Expression]:
-    if isinstance(node, Apply) and node.function == "mul":
-        return [factor for argument in node.arguments for factor in _factors(argument)]
-    return [node]
-
-
-def _argument(node: Expression, function: str) -> Expression | None:
-    return node.arguments[0] if isinstance(node, Apply) and node.function == function else None
-
-
 def _pair(node: Expression, first: str, other: Expression | str) -> Expression | None:
-    """The argument of `first` in a product of two factors, first(...) times `other` (a name of a function, or a value)."""
-    factors = _factors(node)
-    if len(factors) != 2:
+    """The argument of `first` in a product of two factors: first(...) times `other`, a function's name or a value."""
+    pair = factors(node)
+    if len(pair) != 2:
         return None
-    for a, b in (factors, factors[::-1]):
-        argument = _argument(a, first)
-        matches = _argument(b, other) is not None if isinstance(other, str) else b == other
-        if argument is not None and matches:
-            return argument
+    for a, b in (pair, pair[::-1]):
+        inside = argument(a, first)
+        matches = argument(b, other) is not None if isinstance(other, str) else b == other
+        if inside is not None and matches:
+            return inside
     return None
 
 
@@ -115,7 +92,7 @@ class _Reader:
         x: list[Term] = []
         h: list[Term] = []
         biases: list[str] = []
-        for term in _terms(node):
+        for term in terms(node):
             if isinstance(term, Product) and not term.transposed:
                 for index, part in enumerate(term.parts):
                     if part == Symbol(self.cell.input, 0):
@@ -132,12 +109,12 @@ class _Reader:
             return None
         if parts == (False, True):
             return Gate(None, h[0], None, biases[0] if biases else None)
-        return Gate(x[0], h[0] if h else None, *(biases + [None, None])[:2])
+        return Gate(x[0], h[0] if h else None, *[*biases, None, None][:2])
 
     def rnn(self) -> Fused | None:
         (hidden,) = self.cell.states
         for function in ("tanh", "relu"):
-            gate = self.gate(_argument(self.updates[hidden], function), hidden)
+            gate = self.gate(argument(self.updates[hidden], function), hidden)
             if gate is not None:
                 return Fused(f"rnn_{function}", (gate,), hidden)
         return None
@@ -149,10 +126,10 @@ class _Reader:
         if isinstance(update, Product) and len(update.parts) == 1 and not update.transposed:
             projection, update = update.matrix, update.parts[0]
         out = self._gate_times_memory(update, memory, hidden)
-        terms = _terms(self.updates[memory])
-        if out is None or len(terms) != 2:
+        pair = terms(self.updates[memory])
+        if out is None or len(pair) != 2:
             return None
-        for keep, write in (terms, terms[::-1]):
+        for keep, write in (pair, pair[::-1]):
             forget = self.gate(_pair(keep, "sigmoid", Symbol(memory, -1)), hidden)
             enter = self.gate(_pair(write, "sigmoid", "tanh"), hidden)
             candidate = self.gate(_pair(write, "tanh", "sigmoid"), hidden)
@@ -166,10 +143,10 @@ class _Reader:
     def gru(self) -> Fused | None:
         """h = (1 - z) * n + z * h<t-1>, with n = tanh(W x + b + r * (R h<t-1> + b))."""
         (hidden,) = self.cell.states
-        terms = _terms(self.updates[hidden])
-        if len(terms) != 2:
+        pair = terms(self.updates[hidden])
+        if len(pair) != 2:
             return None
-        for new, old in (terms, terms[::-1]):
+        for new, old in (pair, pair[::-1]):
             z = _pair(old, "sigmoid", Symbol(hidden, -1))
             if z is None:
                 continue
@@ -184,13 +161,13 @@ class _Reader:
     def _candidate(self, inside: Expression | None, hidden: str) -> tuple[Gate, Gate] | None:
         if inside is None:
             return None
-        products = [t for t in _terms(inside) if isinstance(t, Apply) and t.function == "mul"]
+        products = [t for t in terms(inside) if isinstance(t, Apply) and t.function == "mul"]
         if len(products) != 1:
             return None
-        rest = [t for t in _terms(inside) if t is not products[0]]
-        factors = _factors(products[0])
-        for r, recurrent in (factors, factors[::-1]) if len(factors) == 2 else ():
-            reset = self.gate(_argument(r, "sigmoid"), hidden)
+        rest = [t for t in terms(inside) if t is not products[0]]
+        pair = factors(products[0])
+        for r, recurrent in (pair, pair[::-1]) if len(pair) == 2 else ():
+            reset = self.gate(argument(r, "sigmoid"), hidden)
             state = self.gate(recurrent, hidden, (False, True))
             given = self.gate(_sum(rest), hidden, (True, False))
             if reset and state and given:
@@ -199,17 +176,17 @@ class _Reader:
 
     def each_once(self, fused: Fused) -> bool:
         """Torch's parameters are independent: a cell that uses one of its own twice is not theirs."""
-        terms = [t for g in fused.gates for t in (g.x, g.h)]
+        products = [t for g in fused.gates for t in (g.x, g.h)]
         biases = [b for g in fused.gates for b in (g.b_x, g.b_h) if b is not None]
-        return len(set(terms)) == len(terms) and len(set(biases)) == len(biases)
+        return len(set(products)) == len(products) and len(set(biases)) == len(biases)
 
 
-def _sum(terms: list[Expression]) -> Expression | None:
-    if not terms:
+def _sum(parts: list[Expression]) -> Expression | None:
+    if not parts:
         return None
-    total = terms[0]
-    for term in terms[1:]:
-        total = Apply("add", (total, term))
+    total = parts[0]
+    for part in parts[1:]:
+        total = Apply("add", (total, part))
     return total
 
 

@@ -1,4 +1,4 @@
-"""The reference engine: the equations and their derived backward, one operation after the other, in float64. The oracle."""
+"""The reference engine, the oracle: the equations and their derived backward, operation by operation, in float64."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elman.engines.sizes import widths
 from elman.equations import Cell, Operation
 from elman.equations.functions import LAYER_NORM_EPSILON
 
@@ -130,16 +131,14 @@ def _columns(
     cell: Cell, input_size: int, weights: Mapping[str, Array], state: Mapping[str, Array]
 ) -> dict[tuple[str, int], slice]:
     """Column ranges of every block, from the sizes of the input and the states."""
-    widths = {"I": input_size}
-    for name, value in state.items():
-        widths.setdefault(cell.size_symbol(name) or "H", value.shape[1])
+    sizes = widths(cell, weights, input_size, state)
     columns = {}
     for name, weight in weights.items():
         if weight.ndim < 2:
             continue
         start, blocks = 0, cell.parameter_blocks(name)
         for block in blocks:
-            stop = weight.shape[1] if len(blocks) == 1 else start + widths[block.size]
+            stop = weight.shape[1] if len(blocks) == 1 else start + sizes[block.size]
             columns[name, block.index] = slice(start, stop)
             start = stop
     return columns

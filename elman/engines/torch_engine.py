@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from elman.engines.ragged import reverse_within, valid_steps
+from elman.engines.sizes import widths
 from elman.equations import Cell, Operation, Schedule
 from elman.equations.functions import LAYER_NORM_EPSILON
 
@@ -90,13 +91,14 @@ class BoundCell:
     Args:
         cell: The cell.
         weights: Parameters by name.
+        sizes: Value of every size symbol.
+        like: A tensor of the device and type of the run; a cell may have no parameters.
     """
 
-    def __init__(self, cell: Cell, weights: Mapping[str, Tensor], widths: Mapping[str, int]) -> None:
-        self.cell, self.weights, self.widths = cell, weights, widths
+    def __init__(self, cell: Cell, weights: Mapping[str, Tensor], sizes: Mapping[str, int], like: Tensor) -> None:
+        self.cell, self.weights, self.sizes = cell, weights, sizes
         schedule: Schedule = cell.schedule
         self.schedule = schedule
-        like = next(iter(weights.values()))
         self.numbers = {
             op.target: like.new_tensor(op.value)
             for op in (*schedule.hoisted, *schedule.step)
@@ -138,7 +140,7 @@ class BoundCell:
             raise AssertionError("a product has a block")
         whole, blocks = self.weights[op.block.matrix], self.cell.parameter_blocks(op.block.matrix)
         if len(blocks) > 1:
-            whole = torch.split(whole, [self.widths[b.size] for b in blocks], dim=1)[op.block.index]
+            whole = torch.split(whole, [self.sizes[b.size] for b in blocks], dim=1)[op.block.index]
         return whole.T if op.function == "product_transposed" else whole
 
     def fill(self, values: dict[str, Tensor], phases: Iterable[JoinedProduct | Operation]) -> None:
@@ -180,7 +182,7 @@ class TorchScheduleEngine:
         reverse: bool,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Run a cell; see elman.engines.Engine."""
-        bound = bind(cell, weights, x.shape[2], state)
+        bound = bind(cell, weights, x, state)
         valid = None if lengths is None else valid_steps(lengths, x.shape[1], x.device)  # (B, T)
         if valid is not None:
             # Padding may hold anything, NaN too; zeros in its place keep it out of values and gradients alike.
@@ -191,12 +193,9 @@ class TorchScheduleEngine:
         return (reverse_within(y, lengths) if reverse else y), final
 
 
-def bind(cell: Cell, weights: Mapping[str, Tensor], input_size: int, state: Mapping[str, Tensor]) -> BoundCell:
-    """Join the weights of a cell for its schedule."""
-    widths = {"I": input_size}
-    for name, value in state.items():
-        widths.setdefault(cell.size_symbol(name) or "H", value.shape[1])
-    return BoundCell(cell, weights, widths)
+def bind(cell: Cell, weights: Mapping[str, Tensor], x: Tensor, state: Mapping[str, Tensor]) -> BoundCell:
+    """Join the weights of a cell for its schedule; the sizes are those of x (..., I) and of the states (B, S)."""
+    return BoundCell(cell, weights, widths(cell, weights, x.shape[-1], state), next(iter(weights.values()), x))
 
 
 def _loop(

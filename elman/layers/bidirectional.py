@@ -12,7 +12,7 @@ from elman.equations import Cell
 from elman.errors import ShapeError, UsageError
 from elman.layers.lengths import prepare
 from elman.layers.recurrent import Recurrent
-from elman.layers.state import StackState
+from elman.layers.state import StackState, states_of
 
 
 class Bidirectional(nn.Module):
@@ -90,7 +90,7 @@ class Bidirectional(nn.Module):
             the first step of the second.
         """
         x, lengths = prepare("Bidirectional", x, lengths, self.input_size)
-        ahead, behind = (None, None) if state is None else (state[0], state[1])
+        ahead, behind = states_of("Bidirectional", state, 2)
         y_ahead, after = self.forward_layer(x, lengths, ahead)
         y_behind, before = self.backward_layer(x, lengths, behind)
         return torch.cat([y_ahead, y_behind], dim=2), StackState([after, before])

@@ -40,7 +40,7 @@ def fill_uniform(block: Tensor, bound: float, generator: torch.Generator) -> Non
 
 def _identity(block: Tensor, generator: torch.Generator) -> None:
     """Ones on the diagonal (Le et al. 2015)."""
-    block.copy_(torch.eye(*block.shape) if block.dim() == 2 else torch.ones_like(block))
+    block.copy_(torch.eye(*block.shape))
 
 
 def _zeros(block: Tensor, generator: torch.Generator) -> None:
@@ -61,14 +61,41 @@ INITIALISERS: dict[str, Callable[[Tensor, torch.Generator], None]] = {
 }
 """Initialisers by name; a number in place of a name fills with that number, "uniform:0.1" draws within +-0.1."""
 
+MATRICES_ONLY = ("orthogonal", "identity")
+"""Initialisers that mean nothing for a vector."""
 
-def check_initialiser(where: str, value: str | float) -> None:
-    """Refuse what is neither an initialiser nor a number."""
-    if isinstance(value, str) and not value.startswith("uniform:") and value not in INITIALISERS:
-        known = ", ".join(INITIALISERS)
+
+def check_initialiser(where: str, value: str | float, dimensions: int = 2) -> None:
+    """Refuse what is neither an initialiser nor a number.
+
+    Args:
+        where: What is initialised, for errors.
+        value: A name, "uniform:BOUND", or a number.
+        dimensions: 2 for a matrix, 1 for a vector.
+
+    Raises:
+        UsageError: the value is none of these, or does not apply to a vector.
+    """
+    known = ", ".join(INITIALISERS)
+    if not (isinstance(value, str) and value in INITIALISERS) and _number(value) is None:
+        close = nearest(value, INITIALISERS) if isinstance(value, str) else ""
+        raise UsageError(f"{where}: must be a finite number, 'uniform:BOUND' or one of {known}; got {value!r}{close}")
+    if dimensions == 1 and value in MATRICES_ONLY:
         raise UsageError(
-            f"{where}: must be a number, 'uniform:BOUND' or one of {known}; got {value!r}{nearest(value, INITIALISERS)}"
+            f"{where}: {value!r} is for matrices; this parameter is a vector",
+            "use 'zeros', 'ones', 'uniform', 'uniform:BOUND' or a number",
         )
+
+
+def _number(value: str | float) -> float | None:
+    """A finite number, or the bound after "uniform:"; None for anything else."""
+    if isinstance(value, str) and not value.startswith("uniform:"):
+        return None
+    try:
+        number = float(value.removeprefix("uniform:") if isinstance(value, str) else value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def initialise(
@@ -87,34 +114,45 @@ def initialise(
         cell: The cell.
         weights: Tensors by name.
         widths: Value of every size symbol.
-        init: Initialiser or number by parameter name; "*" for all parameters that are not named.
+        init: Initialiser or number by parameter name; "*" for all that are not named ("orthogonal" and "identity": for
+            all matrices that are not named).
         generator: Source of the draws.
 
     Raises:
-        UsageError: `init` names a parameter or an initialiser that does not exist.
+        UsageError: `init` names a parameter or an initialiser that does not exist, or one that does not apply.
     """
+    _check_names(cell, weights, init)
+    for name, weight in weights.items():
+        others = init.get("*") if weight.dim() == 2 or init.get("*") not in MATRICES_ONLY else None
+        chosen = init.get(name, cell.init.get(name) if others is None else others)
+        with torch.no_grad():
+            for part, usual in _parts(cell, name, weight, widths):
+                _fill(part, usual if chosen is None else chosen, generator)
+
+
+def _check_names(cell: Cell, weights: Mapping[str, Tensor], init: Mapping[str, str | float]) -> None:
     for name, value in init.items():
         if name != "*" and name not in weights:
             raise UsageError(
                 f"init: must name parameters of {cell.name!r}: {', '.join(weights)}; "
                 f"got {name!r}{nearest(name, weights)}"
             )
-        check_initialiser(f"init[{name!r}]", value)
-    for name, weight in weights.items():
-        chosen = init.get(name, init.get("*", cell.init.get(name)))
-        with torch.no_grad():
-            if weight.dim() == 1:
-                _fill(
-                    weight,
-                    chosen if chosen is not None else ("zeros" if name.startswith("b") else "uniform"),
-                    generator,
-                )
-                continue
-            blocks = cell.parameter_blocks(name)
-            parts = torch.split(weight, [widths[b.size] for b in blocks], dim=1) if len(blocks) > 1 else (weight,)
-            for block, part in zip(blocks, parts, strict=True):
-                square = part.shape[0] == part.shape[1] and block.kind != "input"
-                _fill(part, chosen if chosen is not None else ("orthogonal" if square else "glorot"), generator)
+        check_initialiser(f"init[{name!r}]", value, 2 if name == "*" else weights[name].dim())
+    for name, value in cell.init.items():
+        check_initialiser(f"{cell.name}: init[{name!r}]", value, weights[name].dim())
+
+
+def _parts(cell: Cell, name: str, weight: Tensor, widths: Mapping[str, int]) -> list[tuple[Tensor, str]]:
+    """The blocks of a parameter, each with the initialiser it gets when nobody chose one."""
+    if weight.dim() == 1:
+        return [(weight, "zeros" if name.startswith("b") else "uniform")]
+    blocks = cell.parameter_blocks(name)
+    columns = torch.split(weight, [widths[b.size] for b in blocks], dim=1) if len(blocks) > 1 else (weight,)
+    found = []
+    for block, part in zip(blocks, columns, strict=True):
+        square = part.shape[0] == part.shape[1] and block.kind != "input"
+        found.append((part, "orthogonal" if square else "glorot"))
+    return found
 
 
 def _fill(part: Tensor, chosen: str | float, generator: torch.Generator) -> None:

@@ -12,7 +12,11 @@ from elman.errors import ShapeError
 
 
 def prepare(
-    where: str, x: Tensor | Sequence[Tensor], lengths: Tensor | Sequence[int] | None, input_size: int
+    where: str,
+    x: Tensor | Sequence[Tensor],
+    lengths: Tensor | Sequence[int] | None,
+    input_size: int,
+    like: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Check an input and its lengths.
 
@@ -21,6 +25,7 @@ def prepare(
         x: (B, T, I), or a list of (T_i, I) in any order.
         lengths: (B,) whole numbers from 1 to T; None for T, and for a list.
         input_size: I.
+        like: A parameter of the layer, whose type and device x must have; None where it does not matter.
 
     Returns:
         x (B, T, I), and lengths (B,) as int64 on the CPU, None when all are T.
@@ -29,7 +34,7 @@ def prepare(
         ShapeError: anything does not fit; the message has the names and numbers.
     """
     if isinstance(x, list | tuple):
-        return _from_list(where, x, lengths, input_size)
+        x, lengths = _from_list(where, x, lengths, input_size)
     if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != input_size:
         got = f"a tensor of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         hint = (
@@ -40,14 +45,24 @@ def prepare(
         raise ShapeError(
             f"{where}: x must be floating point; got {x.dtype}", "embed token numbers first, or use x.float()"
         )
+    if like is not None and (x.device != like.device or not _type_fits(x, like)):
+        raise ShapeError(
+            f"{where}: x must be {like.dtype} on {like.device}, as the parameters are; got {x.dtype} on {x.device}",
+            "use x.to(parameter.device, parameter.dtype), or layer.to(x.device, x.dtype)",
+        )
     if x.shape[0] == 0 or x.shape[1] == 0:
         raise ShapeError(f"{where}: x must have at least one sequence and one step; got shape {tuple(x.shape)}")
     return x, None if lengths is None else _checked_lengths(where, lengths, x.shape[0], x.shape[1])
 
 
+def _type_fits(x: Tensor, like: Tensor) -> bool:
+    """Under autocast torch chooses the type of each product itself."""
+    return x.dtype == like.dtype or torch.is_autocast_enabled(x.device.type)
+
+
 def _from_list(
     where: str, x: Sequence[Tensor], lengths: Tensor | Sequence[int] | None, input_size: int
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Tensor, Tensor]:
     if lengths is not None:
         raise ShapeError(f"{where}: lengths must be left out for a list of sequences; their own lengths count")
     if not x:
@@ -58,9 +73,12 @@ def _from_list(
             raise ShapeError(
                 f"{where}: sequence {n} must have shape (T, I) with T >= 1 and I = {input_size}; got {got}"
             )
-    padded = pad_sequence(list(x), batch_first=True)  # (B, T, I)
-    counts = torch.tensor([len(row) for row in x])
-    return prepare(where, padded, counts, input_size)
+        if row.dtype != x[0].dtype or row.device != x[0].device:
+            raise ShapeError(
+                f"{where}: all sequences must have one type and device; sequence 0 has {x[0].dtype} on {x[0].device}, "
+                f"sequence {n} has {row.dtype} on {row.device}"
+            )
+    return pad_sequence(list(x), batch_first=True), torch.tensor([len(row) for row in x])  # (B, T, I), (B,)
 
 
 def _checked_lengths(where: str, lengths: Tensor | Sequence[int], rows: int, steps: int) -> Tensor | None:
@@ -75,9 +93,9 @@ def _checked_lengths(where: str, lengths: Tensor | Sequence[int], rows: int, ste
             f"{where}: lengths must have shape ({rows},), one for each sequence; got {tuple(counts.shape)}"
         )
     counts = counts.to("cpu", torch.int64)
-    bad = [(n, int(c)) for n, c in enumerate(counts) if not 1 <= c <= steps]
+    bad = ((counts < 1) | (counts > steps)).nonzero().flatten().tolist()
     if bad:
         raise ShapeError(
-            f"{where}: every length must be from 1 to T = {steps}; got {bad[0][1]} for sequence {bad[0][0]}"
+            f"{where}: every length must be from 1 to T = {steps}; got {int(counts[bad[0]])} for sequence {bad[0]}"
         )
     return None if bool((counts == steps).all()) else counts

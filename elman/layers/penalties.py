@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from elman.engines.ragged import valid_steps
+from elman.errors import UsageError
 
 
-def activation_penalty(y: Tensor, lengths: Tensor | None = None, alpha: float = 0.0, beta: float = 0.0) -> Tensor:
+def activation_penalty(
+    y: Tensor, lengths: Tensor | Sequence[int] | None = None, alpha: float = 0.0, beta: float = 0.0
+) -> Tensor:
     """Penalise large activations and large steps between them.
 
         alpha * mean(y_t^2) + beta * mean((y_{t+1} - y_t)^2)
@@ -22,9 +28,16 @@ def activation_penalty(y: Tensor, lengths: Tensor | None = None, alpha: float = 
     Returns:
         A scalar.
 
+    Raises:
+        UsageError: a weight is negative or not finite.
+
     Source: Merity et al. 2018, "Regularizing and optimizing LSTM language models", section 4.6.
     """
-    valid = valid_steps(torch.full((y.shape[0],), y.shape[1]) if lengths is None else lengths, y.shape[1], y.device)
+    for name, weight in (("alpha", alpha), ("beta", beta)):
+        if not 0 <= weight < math.inf:
+            raise UsageError(f"activation_penalty: {name} must be a number of at least 0; got {weight!r}")
+    counts = torch.full((y.shape[0],), y.shape[1]) if lengths is None else torch.as_tensor(lengths)
+    valid = valid_steps(counts, y.shape[1], y.device)  # (B, T)
     total = y.new_zeros(())
     if alpha:
         total = total + alpha * y[valid].square().mean()

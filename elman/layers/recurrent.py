@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,51 +12,15 @@ from elman.cells import cells
 from elman.engines import choose
 from elman.engines.torch_engine import BoundCell, bind
 from elman.equations import Cell
+from elman.equations.rewrite import variational
 from elman.equations.symbols import identifier
-from elman.errors import ShapeError, UsageError, nearest
+from elman.errors import ShapeError, UsageError
+from elman.layers.forget_gates import forget_values
 from elman.layers.initialisers import initialise
 from elman.layers.lengths import prepare
 from elman.layers.regularisers import Regularisers, check_probability
-from elman.layers.state import State
-
-
-class Weights(MutableMapping[str, Tensor]):
-    """The parameters of a layer under the names of its equations.
-
-    Reading gives the nn.Parameter. Assigning a parameter shares it; assigning a tensor copies its values.
-    """
-
-    def __init__(self, layer: Recurrent) -> None:
-        self._layer = layer
-
-    def _name(self, name: str) -> str:
-        if name not in self._layer.shapes:
-            known = ", ".join(self._layer.shapes)
-            raise KeyError(f"weights: must be one of {known}; got {name!r}{nearest(name, self._layer.shapes)}")
-        return identifier(name)
-
-    def __getitem__(self, name: str) -> Tensor:
-        found: Tensor = getattr(self._layer, self._name(name))
-        return found
-
-    def __setitem__(self, name: str, value: Tensor) -> None:
-        attribute, shape = self._name(name), self._layer.shapes[name]
-        if tuple(value.shape) != shape:
-            raise ShapeError(f"weights[{name!r}]: must have shape {shape}; got {tuple(value.shape)}")
-        if isinstance(value, nn.Parameter):
-            setattr(self._layer, attribute, value)
-        else:
-            with torch.no_grad():
-                getattr(self._layer, attribute).copy_(value)
-
-    def __delitem__(self, name: str) -> None:
-        raise TypeError(f"weights[{name!r}]: a parameter of the equations cannot be deleted")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._layer.shapes)
-
-    def __len__(self) -> int:
-        return len(self._layer.shapes)
+from elman.layers.state import State, checked_state
+from elman.layers.weights import Weights
 
 
 class Recurrent(nn.Module):
@@ -74,7 +38,8 @@ class Recurrent(nn.Module):
         weight_drop: Probability of dropping entries of the recurrent matrices, in training.
         init: Initialiser ("orthogonal", "glorot", "identity", "uniform", "uniform:0.1", "zeros", "ones") or number by
             parameter name; "*" for all others. None leaves the cell's own.
-        forget_bias: First value of the forget gate's bias; None leaves the cell's own.
+        forget_bias: First value inside the gates that keep the state (set with the opposite sign where a gate keeps by
+            1 - u); greater is a longer memory. None leaves the cell's own.
         learn_initial_state: Make the initial state a parameter; it is zero otherwise, or what the equations state.
         seed: Makes the first values a function of this number; None draws from torch's generator.
 
@@ -106,7 +71,7 @@ class Recurrent(nn.Module):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        self.cell = cells[cell] if isinstance(cell, str) else cell
+        self.cell = _found(cell)
         self.input_size, self.hidden_size, self.sizes = input_size, hidden_size, dict(sizes or {})
         self.reverse, self._asked = reverse, engine
         self.shapes = self.cell.parameters(input_size, hidden_size, self.sizes)
@@ -141,24 +106,28 @@ class Recurrent(nn.Module):
                 f"weight_drop: must have a recurrent matrix to act on; the cell {self.cell.name!r} has none",
                 "use zoneout, or dropout between layers",
             )
+        if self.regularisers.variational and not variational(self.cell).masks:
+            raise UsageError(
+                f"variational_dropout: must have a matrix to act before; the cell {self.cell.name!r} has none",
+                "use zoneout, or dropout between layers",
+            )
 
     def _first_values(self, init: dict[str, str | float], forget_bias: float | None, seed: int | None) -> None:
         if forget_bias is not None:
-            names = [n for n in self.shapes if n in ("b_f", "b_Gamma_f", "b_hf", "b_forget")]
-            if not names:
+            values = forget_values(self.cell, forget_bias)
+            if set(values) <= set(init):
                 raise UsageError(
-                    f"forget_bias: must have a bias b_f to act on; the cell {self.cell.name!r} "
-                    f"has {', '.join(self.shapes)}",
-                    "set the bias you mean by init={'b_...': 1.0}",
+                    f"forget_bias: must be left out where init sets {', '.join(values)}; it has no effect",
+                    "give one of the two",
                 )
-            init = {names[0]: float(forget_bias), **init}
+            init = {**values, **init}
         number = int(torch.randint(2**62, ()).item()) if seed is None else seed
         initialise(self.cell, self.weights, self.widths, init, randomness.generator(number, "initialise"))
 
     @property
     def weights(self) -> Weights:
         """Parameters under the names of the equations: read, assign, share."""
-        return Weights(self)
+        return Weights(self, self.shapes)
 
     @property
     def engine(self) -> str:
@@ -171,7 +140,7 @@ class Recurrent(nn.Module):
         Args:
             batch_size: B.
         """
-        like = next(self.parameters())
+        like = next(self.parameters(), torch.empty(0))
 
         def start(name: str, width: int) -> Tensor:
             if self.learn_initial_state:
@@ -181,17 +150,11 @@ class Recurrent(nn.Module):
 
         return State({name: start(name, width) for name, width in self.state_sizes.items()})
 
-    def _checked_state(self, state: Mapping[str, Tensor] | None, rows: int) -> Mapping[str, Tensor]:
-        if state is None:
-            return self.initial_state(rows)
-        if set(state) != set(self.state_sizes):
-            raise ShapeError(f"{self._where}: state must have {', '.join(self.state_sizes)}; got {', '.join(state)}")
-        for name, width in self.state_sizes.items():
-            if tuple(state[name].shape) != (rows, width):
-                raise ShapeError(
-                    f"{self._where}: state.{name} must have shape ({rows}, {width}); got {tuple(state[name].shape)}"
-                )
-        return state
+    def _start(self, state: Mapping[str, Tensor] | None, x: Tensor) -> State:
+        """The state to begin with, for x (B, ...)."""
+        if state is not None:
+            return checked_state(self._where, state, self.state_sizes, x)
+        return self.initial_state(x.shape[0]) if self.shapes else self.initial_state(x.shape[0]).to(x)
 
     @property
     def _where(self) -> str:
@@ -216,8 +179,8 @@ class Recurrent(nn.Module):
         Raises:
             ShapeError: shapes, types or lengths do not fit.
         """
-        x, lengths = prepare(self._where, x, lengths, self.input_size)
-        start = self._checked_state(state, x.shape[0])
+        x, lengths = prepare(self._where, x, lengths, self.input_size, self._like())
+        start = self._start(state, x)
         cell = self.regularisers.cell(self.cell, self.training)
         masks = {}
         if cell.masks:
@@ -241,36 +204,45 @@ class Recurrent(nn.Module):
         Raises:
             UsageError: the layer reads sequences from their end, which a stream does not have.
         """
-        if self.reverse:
-            raise UsageError(
-                f"{self._where}: a step must come from a layer that reads forwards; this one reads from the end"
-            )
-        if x.dim() != 2:
-            raise ShapeError(
-                f"{self._where}: x must have shape (B, I) with I = {self.input_size}; got {tuple(x.shape)}"
-            )
-        if torch.is_grad_enabled() or self._asked == "reference" or self.training or self.regularisers.zoneout:
+        self._check_streams()
+        if not isinstance(x, Tensor) or x.dim() != 2:
+            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise ShapeError(f"{self._where}: x must have shape (B, I) with I = {self.input_size}; got {got}")
+        if torch.is_grad_enabled() or self._asked == "reference" or self.regularisers.act(self.training):
             y, after = self(x.unsqueeze(1), None, state)
             return y.squeeze(1), after
-        prepare(self._where, x.unsqueeze(1), None, self.input_size)
-        start = self._checked_state(state, x.shape[0])
-        bound = self._bound_cell(start)
-        values = {
-            self.cell.input: x,
-            **bound.vectors,
-            **bound.numbers,
-            **{f"{s}<t-1>": start[s] for s in self.cell.states},
-        }
+        prepare(self._where, x.unsqueeze(1), None, self.input_size, self._like())
+        start = self._start(state, x)
+        bound = self._bound_cell(x, start)
+        before = {f"{s}<t-1>": start[s] for s in self.cell.states}
+        values = {self.cell.input: x, **bound.vectors, **bound.numbers, **before}
         bound.fill(values, bound.hoisted)
         bound.fill(values, bound.step)
         return values[self.cell.output], State({s: values[s] for s in self.cell.states})
 
-    def _bound_cell(self, state: Mapping[str, Tensor]) -> BoundCell:
+    def _check_streams(self) -> None:
+        if self.reverse:
+            raise UsageError(
+                f"{self._where}: a step must come from a layer that reads forwards; this one reads from the end"
+            )
+        if self.training and self.regularisers.variational:
+            raise UsageError(
+                f"{self._where}: variational_dropout holds one mask for a whole sequence; single steps in training "
+                "would each draw another",
+                "call layer.eval() first, or run whole sequences",
+            )
+
+    def _like(self) -> Tensor | None:
+        """A parameter whose type and device inputs must have; None for a cell without parameters."""
+        return next(self.parameters(), None)
+
+    def _bound_cell(self, x: Tensor, state: Mapping[str, Tensor]) -> BoundCell:
         """The weights joined for one step, kept while no parameter changes."""
         weights = dict(self.weights)
-        key = tuple((id(w), w._version, w.device, w.dtype) for w in weights.values())
-        if self._bound is None or self._bound[0] != key:
-            self._bound = (key, bind(self.cell, weights, self.input_size, state))
+        # Storage as well as version: assigning to .data gives a parameter other storage and leaves its version alone.
+        key = tuple((id(w), w.data_ptr(), w.device, w.dtype, _version(w)) for w in weights.values())
+        if self._bound is None or self._bound[0] != key or not weights:
+            self._bound = (key, bind(self.cell, weights, x, state))
         return self._bound[1]
 
     def __getstate__(self) -> dict[str, object]:
@@ -280,4 +252,20 @@ class Recurrent(nn.Module):
         """Return what distinguishes this layer, for print."""
         parts = [repr(self.cell.name), f"input_size={self.input_size}", f"hidden_size={self.hidden_size}"]
         parts += [f"{name}={value}" for name, value in vars(self.regularisers).items() if value]
-        return ", ".join([*parts, *(["reverse=True"] if self.reverse else []), f"engine={self.engine!r}"])
+        parts += [f"{name}={value}" for name, value in {"sizes": self.sizes, "reverse": self.reverse}.items() if value]
+        parts += ["learn_initial_state=True"] if self.learn_initial_state else []
+        return ", ".join([*parts, f"engine={self.engine!r}"])
+
+
+def _found(cell: Cell | str) -> Cell:
+    if not isinstance(cell, Cell | str):
+        raise UsageError(
+            f"Recurrent: cell must be a Cell or the name of one; got {type(cell).__name__}",
+            "write Recurrent(cell, input_size, hidden_size)",
+        )
+    return cells[cell] if isinstance(cell, str) else cell
+
+
+def _version(weight: Tensor) -> int:
+    """How often a tensor was changed in place; tensors of inference mode do not count."""
+    return -1 if weight.is_inference() else weight._version

@@ -35,6 +35,10 @@ class Regularisers:
     variational: float = 0.0
     weight_drop: float = 0.0
 
+    def act(self, training: bool) -> bool:
+        """Say whether anything here changes what a layer computes: in evaluation zoneout alone does."""
+        return bool(self.zoneout or (training and (self.variational or self.weight_drop)))
+
     def cell(self, cell: Cell, training: bool) -> Cell:
         """Return the cell to run: dropout has no part in evaluation, zoneout blends by its probability."""
         if self.variational and training:
@@ -88,10 +92,10 @@ def drop(x: Tensor, probability: float, purpose: str, locked: bool = False) -> T
         x: (B, T, S), or (B, S) for one step.
         probability: Of dropping.
         purpose: What the draw is for; see elman.randomness.
-        locked: The same mask at all steps (Gal 2016).
+        locked: The same mask at all steps (Gal 2016); x has three dimensions then.
     """
     if probability == 0:
         return x
-    shape = (x.shape[0], 1, x.shape[2]) if locked and x.dim() == 3 else tuple(x.shape)
+    shape = (x.shape[0], 1, x.shape[2]) if locked else tuple(x.shape)
     keep = 1 - probability
     return x * (randomness.bernoulli_mask(shape, keep, purpose, x.device, x.dtype) / keep)

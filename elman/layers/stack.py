@@ -14,7 +14,7 @@ from elman.layers.bidirectional import Bidirectional
 from elman.layers.lengths import prepare
 from elman.layers.recurrent import Recurrent
 from elman.layers.regularisers import check_probability, drop
-from elman.layers.state import StackState
+from elman.layers.state import StackState, states_of
 
 
 class Stack(nn.Module):
@@ -134,7 +134,7 @@ class Stack(nn.Module):
     ) -> tuple[Tensor, StackState]:
         """Run all layers; arguments and results as of Recurrent, with one state a layer."""
         x, lengths = prepare("Stack", x, lengths, self.input_size)
-        states = self._states(state)
+        states = states_of("Stack", state, len(self.layers))
         after = []
         for n, layer in enumerate(self._in_order()):
             y, new = layer(x, lengths, states[n])
@@ -143,8 +143,18 @@ class Stack(nn.Module):
         return x, StackState(after)
 
     def step(self, x: Tensor, state: StackState | None = None) -> tuple[Tensor, StackState]:
-        """Run one step of all layers: x (B, I) to y (B, O)."""
-        states = self._states(state)
+        """Run one step of all layers: x (B, I) to y (B, O).
+
+        Raises:
+            UsageError: a layer, or dropout that is locked over a sequence, cannot run step by step.
+        """
+        if self.training and self.locked_dropout:
+            raise UsageError(
+                "Stack: locked_dropout holds one mask for a whole sequence; single steps in training would each draw "
+                "another",
+                "call stack.eval() first, or run whole sequences",
+            )
+        states = states_of("Stack", state, len(self.layers))
         after = []
         for n, layer in enumerate(self._in_order()):
             y, new = layer.step(x, states[n])
@@ -156,8 +166,3 @@ class Stack(nn.Module):
         y = x + y if self._adds(n) else y
         last = n == len(self.layers) - 1
         return y if last or not self.training else drop(y, self.dropout, f"between layers {n}", self.locked_dropout)
-
-    def _states(self, state: StackState | None) -> Sequence[Any]:
-        if state is not None and len(state) != len(self.layers):
-            raise ShapeError(f"Stack: state must have {len(self.layers)} layers; got {len(state)}")
-        return [None] * len(self.layers) if state is None else state

@@ -46,6 +46,10 @@ class State(Mapping[str, Tensor]):
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"state: cannot be changed in place; got an assignment to {name!r}")
 
+    # Two states are equal only when they are the same object: tensors do not compare to one truth value.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 
@@ -83,10 +87,9 @@ class State(Mapping[str, Tensor]):
         """
 
         def set_back(name: str, value: Tensor) -> Tensor:
-            if rows.shape != value.shape[:1] or rows.dtype != torch.bool:
-                raise ShapeError(
-                    f"reset: rows must be bool of shape ({value.shape[0]},); got {rows.dtype} {tuple(rows.shape)}"
-                )
+            if not isinstance(rows, Tensor) or rows.shape != value.shape[:1] or rows.dtype != torch.bool:
+                got = f"{rows.dtype} {tuple(rows.shape)}" if isinstance(rows, Tensor) else repr(rows)
+                raise ShapeError(f"reset: rows must be a bool tensor of shape ({value.shape[0]},); got {got}")
             start = torch.zeros_like(value) if to is None else to[name]
             return torch.where(rows.to(value.device).unsqueeze(1), start, value)
 
@@ -102,11 +105,54 @@ class State(Mapping[str, Tensor]):
         return State(values)
 
 
+def checked_state(where: str, state: Mapping[str, Tensor], widths: Mapping[str, int], x: Tensor) -> State:
+    """Return a state that a caller gave, refusing what does not fit.
+
+    Args:
+        where: Name of the layer, for errors.
+        state: Tensors (B, S) by name.
+        widths: S by name.
+        x: The input, (B, ...); the state has its B, type and device.
+
+    Raises:
+        ShapeError: a name, a shape, a type or a device does not fit.
+    """
+    if not isinstance(state, Mapping):
+        raise ShapeError(
+            f"{where}: state must be a State or a dict with {', '.join(widths)}; got {type(state).__name__}"
+        )
+    if set(state) != set(widths):
+        raise ShapeError(f"{where}: state must have {', '.join(widths)}; got {', '.join(state) or 'nothing'}")
+    for name, width in widths.items():
+        value, shape = state[name], (x.shape[0], width)
+        if tuple(value.shape) != shape:
+            raise ShapeError(f"{where}: state.{name} must have shape {shape}; got {tuple(value.shape)}")
+        if value.device != x.device or (value.dtype != x.dtype and not torch.is_autocast_enabled(x.device.type)):
+            raise ShapeError(
+                f"{where}: state.{name} must be {x.dtype} on {x.device}, as x is; got {value.dtype} on {value.device}",
+                "use state.to(x.device, x.dtype)",
+            )
+    return state if isinstance(state, State) else State(state)
+
+
 class StackState(Sequence[Any]):
-    """The states of layers that belong together, in order: `state[0].c`. Immutable; the methods are those of State."""
+    """The states of layers that belong together, in order: `state[0].c`. Immutable; the methods are those of State.
+
+    Args:
+        layers: Their states, from the lowest layer up.
+    """
+
+    __slots__ = ("_layers",)
+    _layers: tuple[Any, ...]
 
     def __init__(self, layers: Sequence[State | StackState]) -> None:
-        self._layers = tuple(layers)
+        object.__setattr__(self, "_layers", tuple(layers))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"state: cannot be changed in place; got an assignment to {name!r}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StackState, (self._layers,)
 
     def __getitem__(self, index: Any) -> Any:
         return self._layers[index]
@@ -152,6 +198,20 @@ class StackState(Sequence[Any]):
                 raise UsageError(f"StackState: names must begin with the number of a layer, '0.c'; got {name!r}")
             groups.setdefault(int(number), {})[rest] = value
         return StackState([_rebuilt(groups[n]) for n in sorted(groups)])
+
+
+def states_of(where: str, state: StackState | None, layers: int) -> Sequence[Any]:
+    """Return one state a layer, None for each where there is no state.
+
+    Raises:
+        ShapeError: the state is that of something else.
+    """
+    if state is None:
+        return [None] * layers
+    if not isinstance(state, StackState) or len(state) != layers:
+        got = f"{len(state)} states" if isinstance(state, StackState) else type(state).__name__
+        raise ShapeError(f"{where}: state must be a StackState of {layers} states; got {got}")
+    return state
 
 
 def _rebuilt(values: dict[str, Tensor]) -> State | StackState:

@@ -47,8 +47,8 @@ class Weights(MutableMapping[str, Tensor]):
                 present.copy_(value)
         elif (value.dtype, value.device) != (present.dtype, present.device):
             raise ShapeError(
-                f"weights[{name!r}]: a shared parameter must be {present.dtype} on {present.device}, as the rest of the "
-                f"layer; got {value.dtype} on {value.device}",
+                f"weights[{name!r}]: a shared parameter must be {present.dtype} on {present.device}, as the one it "
+                f"replaces; got {value.dtype} on {value.device}",
                 "to copy the values, assign value.detach()",
             )
         else:
