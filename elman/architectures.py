@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,8 @@ class LanguageModel(nn.Module):
 
     Args:
         vocabulary_size: V.
-        cell: A Cell or the name of one. An output equation in its text must be a softmax of its output.
+        cell: A Cell or the name of one. An output equation in its text names the parameters of the head; it must be
+            the softmax of W a + b, or of W a, with a the cell's output.
         layers: L, at least 1.
         hidden_size: H of every layer.
         embedding_size: Length of the token vectors; 0 feeds one-hot vectors.
@@ -33,7 +35,9 @@ class LanguageModel(nn.Module):
         residual: See Stack.
         tied: Share the embedding with the head; needs embedding_size equal to the output size.
         bidirectional: Refused: the model would see the token that it is to predict.
-        init: Initialisers of the cell's parameters, see Recurrent; "*" also sets embedding and head.
+        init: Initialisers of the cell's parameters, see Recurrent; "*": "uniform:BOUND" also sets embedding and
+            head.
+        forget_bias: See Recurrent.
         engine: See Recurrent.
         seed: First values as a function of this number.
 
@@ -59,6 +63,7 @@ class LanguageModel(nn.Module):
         tied: bool = False,
         bidirectional: bool = False,
         init: Mapping[str, str | float] | None = None,
+        forget_bias: float | None = None,
         engine: str = "auto",
         seed: int = 0,
     ) -> None:
@@ -69,7 +74,7 @@ class LanguageModel(nn.Module):
         self.vocabulary_size, self.embedding_size = vocabulary_size, embedding_size
         self.dropout = check_probability("dropout", dropout)
         self.input_dropout = check_probability("input_dropout", input_dropout)
-        self.embedding = nn.Embedding(vocabulary_size, embedding_size) if embedding_size else None
+        self.embedding = _embedding(vocabulary_size, embedding_size) if embedding_size else None
         if self.embedding is None and (tied or input_dropout):
             name = "tied" if tied else "input_dropout"
             raise UsageError(f"{name}: must have an embedding to act on; got embedding_size 0 (one-hot input)")
@@ -87,25 +92,39 @@ class LanguageModel(nn.Module):
             variational_dropout=variational_dropout,
             weight_drop=weight_drop,
             init=init,
+            forget_bias=forget_bias,
         )
         width = self.recurrent.output_size
         if tied and embedding_size != width:
             raise UsageError(
                 f"tied: embedding_size must equal the output size of the recurrent part, {width}; got {embedding_size}"
             )
-        shared = self.embedding.weight if tied and self.embedding is not None else None
-        self.head = SoftmaxHead(width, vocabulary_size, tied=shared)
+        self.head = SoftmaxHead(width, vocabulary_size, equation=cell.head, tied=self._matrix() if tied else None)
         self._first_values((init or {}).get("*"), seed)
 
     def _first_values(self, chosen: str | float | None, seed: int) -> None:
         """Embedding and head: uniform, within 1 / sqrt(length) unless `init` says otherwise."""
         source = generator(seed, "initialise", "embedding and head")
-        own = float(chosen.partition(":")[2]) if isinstance(chosen, str) and chosen.startswith("uniform:") else None
+        weights = [self.head.weight] if self.embedding is None else [self.embedding.weight, self.head.weight]
         with torch.no_grad():
-            if self.embedding is not None:
-                fill_uniform(self.embedding.weight, own or self.embedding_size**-0.5, source)
-            if self.embedding is None or self.head.weight is not self.embedding.weight:
-                fill_uniform(self.head.weight, own or self.head.weight.shape[1] ** -0.5, source)
+            for weight in weights[:1] if self.is_tied else weights:
+                bound = weight.shape[1] ** -0.5
+                if isinstance(chosen, str) and chosen.startswith("uniform:"):
+                    bound = float(chosen.partition(":")[2])
+                fill_uniform(weight, bound, source)
+
+    def _matrix(self) -> nn.Parameter | None:
+        return None if self.embedding is None else cast(nn.Parameter, self.embedding.weight)
+
+    def tie(self) -> None:
+        """Make the head use the matrix of the embedding again, after either was replaced."""
+        matrix = self._matrix()
+        self.head.weight = self.head.weight if matrix is None else matrix
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether embedding and head share their matrix."""
+        return self.embedding is not None and self.embedding.weight is self.head.weight
 
     @property
     def engine(self) -> str:
@@ -149,6 +168,11 @@ class LanguageModel(nn.Module):
         return scores, after
 
 
+def _embedding(vocabulary_size: int, size: int) -> nn.Embedding:
+    # With a matrix given, torch draws none from its own generator.
+    return nn.Embedding(vocabulary_size, size, _weight=torch.zeros(vocabulary_size, size))
+
+
 def _check_bidirectional(bidirectional: bool) -> None:
     if bidirectional:
         raise UsageError(
@@ -163,9 +187,9 @@ def _check_head(cell: Cell) -> None:
         return
     if head.bidirectional:
         _check_bidirectional(True)
-    if head.function != "softmax" or head.reads != (cell.output,):
+    if head.reads != (cell.output,):
         raise UsageError(
-            f"language model: the output equation must be a softmax of {cell.output}; "
-            f"got {head.function} of {', '.join(head.reads)}",
-            "bind it with functions={'g_2': 'softmax'}, or leave the output equation out",
+            f"language model: the output equation must read the output of the cell, {cell.output}; "
+            f"got one that reads {', '.join(head.reads) or 'nothing'}",
+            "name the value that it reads as the cell's output, or leave the output equation out",
         )

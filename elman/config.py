@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def load_recipe(path: Path, known: frozenset[str]) -> dict[str, Any]:
     Raises:
         MissingInputError, StorageError: there is no such file, or it cannot be read.
         DataError: it is not TOML.
-        UsageError: it has an option that does not exist; with the nearest.
+        UsageError: it has an option that does not exist, with the nearest; or one twice.
     """
     if not path.is_file():
         raise MissingInputError(f"{path}: must be a recipe (TOML); there is no such file")
@@ -33,11 +34,18 @@ def load_recipe(path: Path, known: frozenset[str]) -> dict[str, Any]:
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
     found: dict[str, Any] = {}
-    for name, value in values.items():
-        for key, item in value.items() if isinstance(value, dict) and name != "init" else [(name, value)]:
-            if key not in known:
-                raise UsageError(
-                    f"{path}: unknown option {key!r}{nearest(key, known)}", f"options: {', '.join(sorted(known))}"
-                )
-            found[key] = item
+    for key, value in _flat(values):
+        if key not in known:
+            raise UsageError(
+                f"{path}: unknown option {key!r}{nearest(key, known)}", f"options: {', '.join(sorted(known))}"
+            )
+        if key in found:
+            raise UsageError(f"{path}: option {key!r} must be given once; got it in two tables")
+        found[key] = value
     return found
+
+
+def _flat(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield options, those of tables without the tables' names."""
+    for name, value in values.items():
+        yield from value.items() if isinstance(value, dict) else [(name, value)]

@@ -101,8 +101,9 @@ def with_equations(config: LanguageModelConfig) -> LanguageModelConfig:
 def fingerprints(text: Path, config: LanguageModelConfig) -> dict[str, Any]:
     """Return size and hash of each text, as run.json keeps them."""
     found = {"train": fingerprint(text)}
-    if config.validation is not None:
-        found["validation"] = fingerprint(config.validation)
+    for name, path in (("validation", config.validation), ("test", config.test)):
+        if path is not None:
+            found[name] = fingerprint(path)
     return found
 
 
@@ -177,7 +178,16 @@ def carry_out(
     if not quiet:
         note(ending(result))
     draw_curves(run.path, quiet)
-    return as_document(result)
+    return {**as_document(result), **tested(problem, quiet)}
+
+
+def tested(problem: LanguageModelProblem, quiet: bool) -> dict[str, Any]:
+    """Return the metrics of the best weights on the test text, as "test"; nothing where none was given."""
+    problem.model.eval()
+    metrics = problem.test()
+    if metrics and not quiet:
+        note(f"test: perplexity {metrics['perplexity']:.4g}, loss {metrics['loss']:.4f}, {metrics['tokens']:,} tokens")
+    return {"test": metrics} if metrics else {}
 
 
 def plan(training: TrainingConfig, folder: Path) -> str:

@@ -20,9 +20,11 @@ from elman.errors import DataError, ElmanError, ModelFileError, UsageError
 from elman.metrics import perplexity
 from elman.model_folder import read_extra_file, read_model_folder
 from elman.storage import parse_json
-from elman.tasks.language_model import NAME, VOCABULARY, LanguageModelConfig, build_model, measure, parameter_count
+from elman.tasks.language_model import NAME, VOCABULARY, LanguageModelConfig
+from elman.tasks.language_model_building import build_model, check_parameter_count
+from elman.tasks.language_model_measure import measure
 
-_MOST_PARAMETERS = 2_000_000_000
+_PIECE = 256
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,9 @@ class LoadedLanguageModel:
 
         _, tensors = read_model_folder(folder, expected)
         model, config = built[0]
-        model.load_state_dict(tensors)
+        model.load_state_dict(tensors, assign=True)
+        if config.tied:
+            model.tie()
         codec = codec_from_json(parse_json(read_extra_file(folder, VOCABULARY), str(folder / VOCABULARY)))
         if codec.size != model.vocabulary_size:
             raise ModelFileError(
@@ -89,7 +93,7 @@ class LoadedLanguageModel:
 
     @property
     def start(self) -> int:
-        """The token before the first: the end of a line."""
+        """The token before the first: the end of a line, or the unknown token where no line ended in training."""
         if self.codec.end is not None:
             return self.codec.end
         return int(self.codec.encode("\n")[0])
@@ -128,6 +132,8 @@ class LoadedLanguageModel:
             stop: A text ends before the first of these strings.
             seed: Seed of the draws.
 
+        The token that stands for unknown text is never written: its probability is shared out among the others.
+
         Returns:
             The texts, each beginning with the prompt.
 
@@ -145,7 +151,7 @@ class LoadedLanguageModel:
             return any(s in tail for s in stop)
 
         written = generate(
-            self.model.step,
+            self._step,
             None,
             ids,
             length,
@@ -174,27 +180,36 @@ class LoadedLanguageModel:
     def score(self, sentences: list[str]) -> list[ScoredSentence]:
         """Return the probability of sentences, each as if at the start of a line, without the end of the line.
 
-        ln P(sentence) = sum over t of ln P(y<t> | y<1..t-1>)
+            ln P(sentence) = sum over t of ln P(y<t> | y<1..t-1>)
+
+        The first token is conditioned on the end of a line, read from the initial state, and on nothing else.
         """
         return [self._scored(sentence) for sentence in sentences]
 
     def _scored(self, sentence: str) -> ScoredSentence:
         ids = [int(i) for i in self.codec.encode(sentence)]
-        if not ids:
-            return ScoredSentence(sentence, [], 0, 0.0)
-        logits, _ = self.model(torch.tensor([[self.start, *ids[:-1]]]))
-        logs = torch.log_softmax(logits[0].double(), dim=-1)  # (T, V)
-        picked = logs.gather(1, torch.tensor(ids).unsqueeze(1)).squeeze(1)
+        logs = self._log_probabilities(ids)
         unknown = 0 if self.codec.unknown is None else ids.count(self.codec.unknown)
         names = [self.codec.tokens[i] if self.codec.level != "subword" else self.codec.decode([i]) for i in ids]
-        steps = [(name, math.exp(float(p))) for name, p in zip(names, picked, strict=True)]
-        return ScoredSentence(sentence, steps, unknown, float(picked.sum()))
+        steps = [(name, math.exp(log)) for name, log in zip(names, logs, strict=True)]
+        return ScoredSentence(sentence, steps, unknown, math.fsum(logs))
+
+    def _log_probabilities(self, ids: list[int]) -> list[float]:
+        """Return ln P of each token after those before it."""
+        inputs, state = [self.start, *ids[:-1]], None
+        logs: list[float] = []
+        for at in range(0, len(ids), _PIECE):
+            logits, state = self.model(torch.tensor([inputs[at : at + _PIECE]]), state)
+            wanted = torch.tensor(ids[at : at + _PIECE]).unsqueeze(1)
+            logs += torch.log_softmax(logits[0].double(), dim=-1).gather(1, wanted).squeeze(1).tolist()
+        return logs
 
     def evaluate(self, path: Path | str, streams: int = 1) -> dict[str, float]:
         """Measure the model on a text, read as one stream with its state carried from end to end.
 
         Returns:
-            "loss" (nats per token), "perplexity", "tokens", "unknown", and "bits_per_character" at character level.
+            "loss" (nats per token), "perplexity", "tokens" (each but the first), "unknown", and "bits_per_character"
+            where no token stands for unknown text.
 
         Raises:
             DataError: the text has fewer than 2 tokens or cannot be read.
@@ -227,9 +242,9 @@ def _described(folder: Path, config: dict[str, Any]) -> tuple[LanguageModel, Lan
             init=cell_values.get("init") or {},
             source=str(cell_values.get("source", ""))[:1000],
         )
-        if parameter_count(vocabulary, cell, options) > _MOST_PARAMETERS:
-            raise ModelFileError(f"{where}: must describe at most {_MOST_PARAMETERS:,} parameters")
-        return build_model(vocabulary, cell, options, seed=0), options
+        check_parameter_count(vocabulary, cell, options)
+        with torch.device("meta"):  # shapes without memory: the weights are checked before any is allocated
+            return build_model(vocabulary, cell, options, seed=0), options
     except ModelFileError:
         raise
     except (ElmanError, ValidationError, KeyError, TypeError) as error:
