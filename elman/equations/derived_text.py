@@ -31,6 +31,7 @@ class _Writer:
         self.uses = Counter(a for op in schedule.backward for a in op.arguments)
         self.uses.update(a.d_value for a in schedule.accumulations)
         self.uses.update(schedule.results.values())
+        self.parameters = {a.parameter for a in schedule.accumulations}
         self.auxiliary: dict[str, str] = {}
         self.names = self._names()
 
@@ -53,7 +54,7 @@ class _Writer:
                 names[target] = f"d_{arrived}"
             elif of in self.forward and "." in of and self._is_line(target):
                 names[target] = f"d_{self.auxiliary.setdefault(of, f'v{len(self.auxiliary) + 1}')}"
-            elif "." in target and self._is_line(target):
+            elif ("." in target or of in self.parameters) and self._is_line(target):
                 names[target] = f"e{sum(name.startswith('e') for name in names.values()) + 1}"
         return names
 
@@ -65,7 +66,8 @@ class _Writer:
 
     def _is_line(self, target: str) -> bool:
         op = self.backward[target]
-        read = any(target in (a.d_value, a.operand) for a in self.schedule.accumulations)
+        # What only a vector parameter's gradient adds up is written there, in place.
+        read = any(a.operand is not None and target in (a.d_value, a.operand) for a in self.schedule.accumulations)
         return target in self.results or read or (self.uses[target] > 1 and op.function != "number")
 
     def _line(self, target: str, op: Operation) -> Equation:

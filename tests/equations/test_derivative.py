@@ -8,7 +8,7 @@ import pytest
 
 from elman.equations import Cell
 from elman.equations.derivative import derivative_of
-from elman.equations.expressions import Apply, Expression, Number, Symbol
+from elman.equations.expressions import Apply, Expression, Number, Symbol, walk
 from elman.equations.functions import CELL_FUNCTIONS, FUNCTIONS
 
 VALUES = {
@@ -129,3 +129,12 @@ def test_the_derived_equations_are_readable() -> None:
         "d_b      += d_z_h",
     ]
     assert r"\delta h^{<t-1>} &= W^{[0]}{}^{\top} \delta z_{h}" in cell.backward_latex()
+
+
+def test_no_derived_line_reads_the_name_it_adds_to() -> None:
+    from elman.cells import cells
+
+    for cell in cells.values():
+        for equation in cell.backward_equations:
+            names = {node.name for node in walk(equation.expression) if isinstance(node, Symbol)}
+            assert equation.name not in names, f"{cell.name}: {equation}"
