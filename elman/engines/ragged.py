@@ -11,6 +11,11 @@ def valid_steps(lengths: Tensor, steps: int, device: torch.device) -> Tensor:
     return torch.arange(steps, device=device).unsqueeze(0) < lengths.to(device).unsqueeze(1)
 
 
+def without_padding(x: Tensor, lengths: Tensor) -> Tensor:
+    """Return x (B, T, S) with zeros beyond each length; what stood there, NaN too, reaches no value and no gradient."""
+    return torch.where(valid_steps(lengths, x.shape[1], x.device).unsqueeze(2), x, x.new_zeros(()))
+
+
 def reverse_within(x: Tensor, lengths: Tensor | None) -> Tensor:
     """Reverse each sequence of x (B, T, S) within its own length; padding stays where it is."""
     if lengths is None:

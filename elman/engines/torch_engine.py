@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from elman.engines.ragged import reverse_within, valid_steps
+from elman.engines.ragged import reverse_within, valid_steps, without_padding
 from elman.engines.sizes import widths
 from elman.equations import Cell, Operation, Schedule
 from elman.equations.functions import LAYER_NORM_EPSILON
@@ -184,9 +184,8 @@ class TorchScheduleEngine:
         """Run a cell; see elman.engines.Engine."""
         bound = bind(cell, weights, x, state)
         valid = None if lengths is None else valid_steps(lengths, x.shape[1], x.device)  # (B, T)
-        if valid is not None:
-            # Padding may hold anything, NaN too; zeros in its place keep it out of values and gradients alike.
-            x = torch.where(valid.unsqueeze(2), x, x.new_zeros(()))
+        if lengths is not None:
+            x = without_padding(x, lengths)
         if reverse:
             x = reverse_within(x, lengths)
         y, final = _loop(bound, x, valid, state, masks)

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from elman.engines.ragged import without_padding
 from elman.equations import Cell
 from elman.errors import ShapeError, UsageError
 from elman.layers.bidirectional import Bidirectional
@@ -134,6 +135,9 @@ class Stack(nn.Module):
     ) -> tuple[Tensor, StackState]:
         """Run all layers; arguments and results as of Recurrent, with one state a layer."""
         x, lengths = prepare("Stack", x, lengths, self.input_size)
+        if lengths is not None and self._adds(0):
+            # The layers read no padding, but the sum of input and output would.
+            x = without_padding(x, lengths)
         states = states_of("Stack", state, len(self.layers))
         after = []
         for n, layer in enumerate(self._in_order()):

@@ -8,11 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from elman.equations.symbols import identifier
 from elman.errors import ShapeError, UsageError, nearest
 
 
 class State(Mapping[str, Tensor]):
     """The states of one layer: `state.c` and `state["c"]` are (B, S). Immutable; every method returns a new one.
+
+    A name that Python cannot spell has its spelling as an attribute: `state["c~"]` is `state.c_tilde`.
 
     Args:
         values: Tensors by state name, all with the same number of rows.
@@ -37,11 +40,11 @@ class State(Mapping[str, Tensor]):
         return self._values[name]
 
     def __getattr__(self, name: str) -> Tensor:
-        values = object.__getattribute__(self, "_values")
-        if name not in values:
-            raise AttributeError(f"state: must be one of {', '.join(values)}; got {name!r}{nearest(name, values)}")
-        found: Tensor = values[name]
-        return found
+        values: dict[str, Tensor] = object.__getattribute__(self, "_values")
+        for known, value in values.items():
+            if name in (known, identifier(known)):
+                return value
+        raise AttributeError(f"state: must be one of {', '.join(values)}; got {name!r}{nearest(name, values)}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"state: cannot be changed in place; got an assignment to {name!r}")

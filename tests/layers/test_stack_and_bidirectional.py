@@ -1,0 +1,129 @@
+"""Layers above and beside each other equal what their parts compute; penalties equal their formulas."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from elman import Bidirectional, Recurrent, Stack
+from elman.errors import UsageError
+from elman.layers import activation_penalty
+
+LENGTHS = [3, 6, 1]
+
+
+def inputs(size: int = 4) -> torch.Tensor:
+    return torch.randn(3, 6, size, dtype=torch.float64)
+
+
+def reversed_within(x: torch.Tensor) -> torch.Tensor:
+    """The data turned round by hand, sequence by sequence."""
+    turned = torch.zeros_like(x)
+    for row, length in enumerate(LENGTHS):
+        for t in range(length):
+            turned[row, t] = x[row, length - 1 - t]
+    return turned
+
+
+@pytest.mark.parametrize("engine", ["torch", "reference", "torch-schedule"])
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_bidirectional_equals_two_layers_on_turned_data(name: str, engine: str) -> None:
+    both = Bidirectional.of(name, 4, 5, engine=engine, seed=0).double()
+    behind = Recurrent(name, 4, 5, engine=engine).double()
+    for key, value in both.backward_layer.weights.items():
+        behind.weights[key] = value.detach()
+    x = inputs()
+    y, (after, before) = both(x, LENGTHS)
+    ahead_y, ahead = both.forward_layer(x, LENGTHS)
+    turned_y, end = behind(reversed_within(x), LENGTHS)
+    torch.testing.assert_close(y, torch.cat([ahead_y, reversed_within(turned_y)], 2), atol=1e-12, rtol=1e-10)
+    torch.testing.assert_close(dict(after), dict(ahead), atol=1e-12, rtol=1e-10)
+    torch.testing.assert_close(dict(before), dict(end), atol=1e-12, rtol=1e-10)
+    assert both.output_size == 10 and not y[0, 3:].any()
+
+
+def test_bidirectional_reads_given_states_per_direction() -> None:
+    both = Bidirectional.of("gru", 4, 5, seed=0).double()
+    x, start = inputs(), both.initial_state(3).map(lambda value: value + 1)
+    y, _ = both(x, LENGTHS, start)
+    torch.testing.assert_close(y[..., 5:], both.backward_layer(x, LENGTHS, start[1])[0])
+    assert not torch.allclose(y[..., 5:], both(x, LENGTHS)[0][..., 5:])
+
+
+def test_directions_may_be_of_different_cells_and_sizes() -> None:
+    both = Bidirectional(Recurrent("gru", 4, 5), Recurrent("lstm", 4, 3, reverse=True))
+    y, state = both([torch.randn(2, 4), torch.randn(5, 4)])
+    assert y.shape == (2, 5, 8) and state[1].h.shape == (2, 3)
+    assert both.engine == "torch-schedule, torch-fused"
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_stack_equals_torch_with_copied_weights(bidirectional: bool) -> None:
+    stack = Stack.of("lstm", 4, 5, layers=3, bidirectional=bidirectional, init={"*": "uniform"}, seed=0).double()
+    theirs = nn.LSTM(4, 5, 3, bidirectional=bidirectional, batch_first=True).double()
+    for n, layer in enumerate(stack.layers):
+        parts = [layer.forward_layer, layer.backward_layer] if bidirectional else [layer]
+        for part, suffix in zip(parts, ("", "_reverse"), strict=False):
+            w = dict(part.weights)
+            joined = torch.cat([w[f"W_{g}"] for g in "ifgo"]) if w["W_i"].shape[1] > 5 else None
+            assert joined is not None
+            with torch.no_grad():
+                theirs.get_parameter(f"weight_hh_l{n}{suffix}").copy_(joined[:, :5])
+                theirs.get_parameter(f"weight_ih_l{n}{suffix}").copy_(joined[:, 5:])
+                theirs.get_parameter(f"bias_ih_l{n}{suffix}").copy_(torch.cat([w[f"b_{g}"] for g in "ifgo"]))
+                theirs.get_parameter(f"bias_hh_l{n}{suffix}").zero_()
+    x = inputs()
+    packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor(LENGTHS), batch_first=True, enforce_sorted=False)
+    wanted, _ = nn.utils.rnn.pad_packed_sequence(theirs(packed)[0], batch_first=True)
+    torch.testing.assert_close(stack(x, LENGTHS)[0], wanted, atol=1e-12, rtol=1e-10)
+
+
+def test_residual_adds_where_sizes_agree() -> None:
+    first, second, third = (Recurrent("gru", i, 5, seed=i).double() for i in (4, 5, 5))
+    stack, x = Stack(first, second, third, residual=True), inputs()
+    one, _ = first(x, LENGTHS)
+    two = one + second(one, LENGTHS)[0]
+    three = two + third(two, LENGTHS)[0]
+    y, state = stack(x, LENGTHS)
+    torch.testing.assert_close(y, three, atol=1e-12, rtol=1e-10)
+    assert len(state) == 3 and not y[0, 3:].any()
+
+
+def test_residual_of_padding_stays_zero() -> None:
+    stack = Stack.of("gru", 4, 4, layers=2, residual=True, seed=0).double()
+    x = inputs()
+    for row, length in enumerate(LENGTHS):
+        x[row, length:] = torch.nan
+    y, _ = stack(x.requires_grad_(), LENGTHS)
+    y.sum().backward()
+    assert x.grad is not None
+    for row, length in enumerate(LENGTHS):
+        assert torch.equal(y[row, length:], torch.zeros(6 - length, 4).double())
+        assert not x.grad[row, length:].any() and torch.isfinite(x.grad[row]).all()
+
+
+def test_penalty_formulas_over_ragged_outputs() -> None:
+    y = torch.tensor([[[1.0, 2.0], [3.0, -1.0], [9.0, 9.0]], [[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]]])
+    squares = (1 + 4 + 9 + 1 + 4 + 0 + 0 + 1 + 1 + 1) / 10
+    changes = ((4 + 9) + (4 + 1) + (1 + 0)) / 6
+    found = activation_penalty(y, [2, 3], alpha=2.0, beta=0.5)
+    torch.testing.assert_close(found.item(), 2 * squares + 0.5 * changes)
+    assert activation_penalty(y, torch.tensor([1, 1]), beta=1.0).item() == 0.0
+    assert activation_penalty(y).item() == 0.0
+    full = activation_penalty(y, alpha=1.0).item()
+    assert math.isclose(full, y.square().mean().item())
+
+
+def test_penalty_gives_padding_no_gradient() -> None:
+    y = torch.randn(2, 4, 3, requires_grad=True)
+    activation_penalty(y, [2, 4], alpha=1.0, beta=1.0).backward()
+    assert y.grad is not None and not y.grad[0, 2:].any() and bool((y.grad[1] != 0).all())
+
+
+@pytest.mark.parametrize(("name", "value"), [("alpha", -1.0), ("beta", math.inf), ("alpha", math.nan)])
+def test_penalty_weights_are_checked(name: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"activation_penalty: {name} must be a number of at least 0; got {value}"):
+        activation_penalty(torch.zeros(1, 1, 1), **{name: value})
