@@ -62,7 +62,9 @@ class SoftmaxHead(nn.Module):
             logits: (..., K).
             targets: (...) class numbers.
         """
-        flat = logits.float().reshape(-1, logits.shape[-1])  # (N, K)
+        # Under autocast logits are bfloat16, too coarse to take logarithms of.
+        exact = logits.float() if logits.element_size() < 4 else logits
+        flat = exact.reshape(-1, logits.shape[-1])  # (N, K)
         return nn.functional.cross_entropy(flat, targets.reshape(-1), reduction="sum", ignore_index=IGNORED)
 
 
@@ -75,7 +77,7 @@ def names_of(equation: OutputEquation) -> tuple[str, ...]:
     if equation.function != "softmax":
         raise UsageError(
             f"output equation: {equation.name} must be a softmax; got {equation.function}",
-            "bind it with functions={'g_2': 'softmax'}, or leave the output equation out",
+            "write softmax in it, bind its function by functions={'g_2': 'softmax'}, or leave it out",
         )
     inside = equation.expression
     terms = inside.arguments if isinstance(inside, Apply) and inside.function == "add" else (inside,)

@@ -247,6 +247,10 @@ def _described(folder: Path, config: dict[str, Any]) -> tuple[LanguageModel, Lan
             return build_model(vocabulary, cell, options, seed=0), options
     except ModelFileError:
         raise
-    except (ElmanError, ValidationError, KeyError, TypeError) as error:
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name = ".".join(map(str, wrong["loc"])) or "options"
+        raise ModelFileError(f"{where}: must describe a language model; {name[:80]}: {wrong['msg']}") from None
+    except (ElmanError, KeyError, TypeError) as error:
         first = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise ModelFileError(f"{where}: must describe a language model; {first}") from None
