@@ -19,7 +19,9 @@ def written(folder: Path, text: str | bytes) -> Path:
 
 
 def test_tables_only_group(tmp_path):
-    path = written(tmp_path, 'layers = 3\n[task]\nhidden_size = 7\ninit = "uniform:0.1"\n[anything]\nlearning_rate = 0.5\n')
+    path = written(
+        tmp_path, 'layers = 3\n[task]\nhidden_size = 7\ninit = "uniform:0.1"\n[anything]\nlearning_rate = 0.5\n'
+    )
     assert load_recipe(path, KNOWN) == {"layers": 3, "hidden_size": 7, "init": "uniform:0.1", "learning_rate": 0.5}
 
 
