@@ -15,6 +15,7 @@ import elman
 from elman.cli import completing, demonstrating, diagnosing, doctoring, equations, inspecting, showing, training, using
 from elman.cli.failures import Terminated, report
 from elman.cli.output import finish
+from elman.cli.process import settle_process
 from elman.cli.verbs import DEBUG, Group, Settings, attach_debug
 
 EPILOG = "Data goes to stdout, progress and errors to stderr. `elman VERB --help` documents a verb."
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     settings = Settings(debug=DEBUG in words)
+    settle_process()
     try:
         with _termination():
             result = application.main(words, prog_name="elman", standalone_mode=False, obj=settings)

@@ -197,7 +197,9 @@ def step_line(report: StepReport) -> str:
 
 def evaluation_line(step: int, metrics: Mapping[str, float], best: bool) -> str:
     """Return an evaluation as one line; perplexity is added where the task did not report it."""
-    shown: dict[str, Any] = {name: f"{value:.4f}" for name, value in metrics.items()}
+    shown: dict[str, Any] = {
+        name: f"{value:,}" if isinstance(value, int) else f"{value:.4f}" for name, value in metrics.items()
+    }
     if "loss" in metrics:
         shown["perplexity"] = perplexity_text(metrics["loss"])
     text = "  ".join(f"{name} {value}" for name, value in shown.items())

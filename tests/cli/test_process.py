@@ -1,0 +1,36 @@
+"""Settings of the process: made before torch loads, and never over what the user has set."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from elman.cli.process import settle_process
+
+
+def spin_count(environment: dict[str, str]) -> str:
+    script = "import os; from elman.cli import main; main(['--version']); print(os.environ.get('GOMP_SPINCOUNT'))"
+    kept = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    run = subprocess.run(
+        [sys.executable, "-c", script], env={**kept, **environment}, capture_output=True, text=True, check=True
+    )
+    return run.stdout.splitlines()[-1]
+
+
+def test_waiting_threads_sleep_unless_the_user_says_otherwise() -> None:
+    assert spin_count({}) == "1000"
+    assert spin_count({"GOMP_SPINCOUNT": "7"}) == "7"
+    assert spin_count({"OMP_WAIT_POLICY": "active"}) == "None"
+
+
+def test_the_allocator_is_left_alone_when_the_user_has_set_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise AssertionError("no library may be opened")
+
+    monkeypatch.setenv("GOMP_SPINCOUNT", "1")
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "1")
+    monkeypatch.setattr("ctypes.CDLL", refuse)
+    settle_process()
