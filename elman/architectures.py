@@ -103,12 +103,16 @@ class LanguageModel(nn.Module):
         self._first_values((init or {}).get("*"), seed)
 
     def _first_values(self, chosen: str | float | None, seed: int) -> None:
-        """Embedding and head: uniform, within 1 / sqrt(length) unless `init` says otherwise."""
+        """Embedding of variance 1, head uniform within 1 / sqrt(length), unless `init` says otherwise.
+
+        A vector of a token then moves the gates from the first step on; a matrix that is also the head starts as one.
+        """
         source = generator(seed, "initialise", "embedding and head")
         weights = [self.head.weight] if self.embedding is None else [self.embedding.weight, self.head.weight]
         with torch.no_grad():
             for weight in weights[:1] if self.is_tied else weights:
-                bound = weight.shape[1] ** -0.5
+                is_input = weight is not self.head.weight
+                bound = 3**0.5 if is_input else weight.shape[1] ** -0.5
                 if isinstance(chosen, str) and chosen.startswith("uniform:"):
                     bound = float(chosen.partition(":")[2])
                 fill_uniform(weight, bound, source)
