@@ -60,25 +60,77 @@ def test_directions_may_be_of_different_cells_and_sizes() -> None:
     assert both.engine == "torch-schedule, torch-fused"
 
 
+TORCH = {
+    "rnn": (nn.RNN, {}),
+    "rnn_relu": (nn.RNN, {"nonlinearity": "relu"}),
+    "gru_reset_after": (nn.GRU, {}),
+    "lstm": (nn.LSTM, {}),
+    "lstm_projected": (nn.LSTM, {"proj_size": 3}),
+}
+# How the catalogue names what torch joins: gates in torch's order, matrices and biases of input and state.
+JOINED = {
+    "rnn": ([""], "W_x", "W_h", "b", None),
+    "rnn_relu": ([""], "W_x", "W_h", "b", None),
+    "gru_reset_after": (["r", "z", "n"], "W_", "R_", "b_", "b_h"),
+    "lstm": (["i", "f", "g", "o"], "W_", None, "b_", None),
+    "lstm_projected": (["i", "f", "g", "o"], "W_", None, "b_", None),
+}
+
+
+def copied(layer: Recurrent, theirs: nn.RNNBase, suffix: str) -> None:
+    """Copy a layer's parameters into torch's module, by the names above; W [h, x] has the columns of h first."""
+    gates, w_x, w_h, b_x, b_h = JOINED[layer.cell.name]
+    own, width = layer.weights, next(reversed(layer.state_sizes.values()))
+
+    def joined(prefix: str, columns: slice | None = None) -> torch.Tensor:
+        parts = [own[prefix + gate].detach() for gate in gates]
+        return torch.cat([part if columns is None else part[:, columns] for part in parts])
+
+    values = {
+        "weight_ih": joined(w_x) if w_h else joined(w_x, slice(width, None)),
+        "weight_hh": joined(w_h) if w_h else joined(w_x, slice(0, width)),
+        "bias_ih": joined(b_x),
+        "bias_hh": joined(b_h) if b_h else torch.zeros_like(joined(b_x)),
+    }
+    if layer.sizes:
+        values["weight_hr"] = own["V_h"].detach()
+    with torch.no_grad():
+        for name, value in values.items():
+            theirs.get_parameter(f"{name}_{suffix}").copy_(value)
+
+
+@pytest.mark.parametrize("engine", ["torch", "torch-schedule"])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_stack_equals_torch_with_copied_weights(bidirectional: bool) -> None:
-    stack = Stack.of("lstm", 4, 5, layers=3, bidirectional=bidirectional, init={"*": "uniform"}, seed=0).double()
-    theirs = nn.LSTM(4, 5, 3, bidirectional=bidirectional, batch_first=True).double()
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("name", TORCH)
+def test_stack_equals_torch_with_copied_weights(name: str, layers: int, bidirectional: bool, engine: str) -> None:
+    kind, options = TORCH[name]
+    sizes = {"P": 3} if name == "lstm_projected" else {}
+    stack = Stack.of(
+        name, 4, 5, layers, bidirectional=bidirectional, engine=engine, sizes=sizes, init={"*": "uniform"}, seed=0
+    )
+    stack = stack.double()
+    theirs = kind(4, 5, layers, bidirectional=bidirectional, batch_first=True, **options).double()
     for n, layer in enumerate(stack.layers):
         parts = [layer.forward_layer, layer.backward_layer] if bidirectional else [layer]
         for part, suffix in zip(parts, ("", "_reverse"), strict=False):
-            w = dict(part.weights)
-            joined = torch.cat([w[f"W_{g}"] for g in "ifgo"]) if w["W_i"].shape[1] > 5 else None
-            assert joined is not None
-            with torch.no_grad():
-                theirs.get_parameter(f"weight_hh_l{n}{suffix}").copy_(joined[:, :5])
-                theirs.get_parameter(f"weight_ih_l{n}{suffix}").copy_(joined[:, 5:])
-                theirs.get_parameter(f"bias_ih_l{n}{suffix}").copy_(torch.cat([w[f"b_{g}"] for g in "ifgo"]))
-                theirs.get_parameter(f"bias_hh_l{n}{suffix}").zero_()
-    x = inputs()
-    packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor(LENGTHS), batch_first=True, enforce_sorted=False)
-    wanted, _ = nn.utils.rnn.pad_packed_sequence(theirs(packed)[0], batch_first=True)
-    torch.testing.assert_close(stack(x, LENGTHS)[0], wanted, atol=1e-12, rtol=1e-10)
+            copied(part, theirs, f"l{n}{suffix}")
+    x = inputs().requires_grad_()
+    their_x = x.detach().clone().requires_grad_()
+    packed = nn.utils.rnn.pack_padded_sequence(their_x, torch.tensor(LENGTHS), batch_first=True, enforce_sorted=False)
+    their_y, final = theirs(packed)
+    wanted, _ = nn.utils.rnn.pad_packed_sequence(their_y, batch_first=True)
+    y, state = stack(x, LENGTHS)
+    torch.testing.assert_close(y, wanted, atol=1e-12, rtol=1e-10)
+    hidden = final[0] if isinstance(final, tuple) else final  # (L * directions, B, O)
+    states = [part for layer in state for part in layer] if bidirectional else list(state)
+    for found, expected in zip(states, hidden, strict=True):
+        torch.testing.assert_close(found.h, expected, atol=1e-12, rtol=1e-10)
+    weight = torch.randn_like(y)
+    (y * weight).sum().backward()
+    (wanted * weight).sum().backward()
+    assert x.grad is not None and their_x.grad is not None
+    torch.testing.assert_close(x.grad, their_x.grad, atol=1e-12, rtol=1e-10)
 
 
 def test_residual_adds_where_sizes_agree() -> None:
