@@ -2,7 +2,7 @@
 #   make demo    train a small model, see its perplexity fall, read samples
 #   make test    the test suite (ELMAN_DATA=FOLDER adds the tests on public data sets)
 #   make check   format, lint, types
-#   make bench   the synthetic problems and the gradient-flow table
+#   make bench   how exact every cell is, the gradient-flow table, the synthetic problems
 #   make docs    the documentation as a static site in site/
 
 PYTHON ?= python3
@@ -26,6 +26,7 @@ check: $(INSTALLED)
 	$(VENV)/bin/mypy
 
 bench: $(INSTALLED)
+	$(VENV)/bin/python -m benchmarks.cells
 	$(VENV)/bin/python -m benchmarks.gradient_flow
 	$(VENV)/bin/python -m benchmarks.synthetic
 
