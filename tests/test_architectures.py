@@ -135,6 +135,14 @@ def test_uniform_for_all_reaches_every_matrix_and_the_forget_bias():
     assert float(small("lstm").recurrent.layers[0].weights["b_f"].detach().min()) == 1.0
 
 
+def test_token_vectors_begin_with_variance_one_unless_they_are_the_head():
+    vectors = LanguageModel(400, "gru", 1, 64, 64, seed=0).embedding.weight.detach()
+    assert float(vectors.std()) == pytest.approx(1.0, abs=0.02) and float(vectors.mean().abs()) < 0.02
+    assert float(vectors.abs().max()) > 3
+    shared = LanguageModel(400, "gru", 1, 64, 64, tied=True, seed=0).embedding.weight.detach()
+    assert 0.12 < float(shared.abs().max()) <= 0.125
+
+
 def test_forget_bias_is_set_and_read_by_the_cell_only():
     model = small("lstm", forget_bias=2.5)
     assert all(float(layer.weights["b_f"].detach().min()) == 2.5 for layer in model.recurrent.layers)

@@ -38,6 +38,11 @@ def fill_uniform(block: Tensor, bound: float, generator: torch.Generator) -> Non
     block.copy_((2 * draws - 1) * bound)
 
 
+def fill_normal(block: Tensor, generator: torch.Generator) -> None:
+    """Fill with normal numbers of mean 0 and variance 1."""
+    block.copy_(torch.randn(block.shape, generator=generator, dtype=torch.float64))
+
+
 def _identity(block: Tensor, generator: torch.Generator) -> None:
     """Ones on the diagonal (Le et al. 2015)."""
     block.copy_(torch.eye(*block.shape))
