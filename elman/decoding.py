@@ -53,7 +53,8 @@ class Choice:
 def choose(logits: Tensor, uniforms: Tensor, choice: Choice) -> Tensor:
     """Choose one token for each row.
 
-    Tokens are ranked by probability, the tail is cut, and the token is the one in whose share of the cumulated
+    Tokens are ranked by probability, the tail is cut by both limits, each applied to the probabilities at the given
+    temperature, and the token is the one in whose share of the cumulated
     probabilities the uniform draw falls.
 
     Args:

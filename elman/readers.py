@@ -90,7 +90,8 @@ def word_pieces(path: Path, end: str) -> Iterator[list[str]]:
         text, rest = text[:cut], text[cut:]
         if text:
             yield text.replace("\n", f" {end} ").split()
-            open_line = not text.endswith("\n") and (open_line or bool(text.strip()))
+            last = text.rpartition("\n")[2]
+            open_line = bool(last.strip()) or (open_line and "\n" not in text)
     if rest:
         yield [*rest.split(), end]
     elif open_line:

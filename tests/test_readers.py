@@ -1,0 +1,81 @@
+"""Text files: UTF-8 with the byte of the first error, ends of line, chunks, and files that are not text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from elman import readers
+from elman.errors import DataError, MissingInputError, StorageError
+from elman.readers import text_chunks, word_pieces
+
+
+@pytest.fixture(params=[1, 2, 3, 5, 1 << 20])
+def any_chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Read in pieces of this many bytes."""
+    monkeypatch.setattr(readers, "CHUNK", request.param)
+    size: int = request.param
+    return size
+
+
+def write(folder: Path, data: bytes) -> Path:
+    path = folder / "text.txt"
+    path.write_bytes(data)
+    return path
+
+
+def test_chunks_join_to_the_text(any_chunk: int, tmp_path: Path) -> None:
+    text = "naïve λ 漢字 🙂\nsecond\n"
+    assert "".join(text_chunks(write(tmp_path, text.encode()))) == text
+
+
+def test_ends_of_line_become_newlines(any_chunk: int, tmp_path: Path) -> None:
+    path = write(tmp_path, b"a\r\nb\rc\n\r\nd\r")
+    assert "".join(text_chunks(path)) == "a\nb\nc\n\nd\n"
+
+
+def test_a_byte_order_mark_is_dropped(tmp_path: Path) -> None:
+    assert "".join(text_chunks(write(tmp_path, b"\xef\xbb\xbfab"))) == "ab"
+
+
+@pytest.mark.parametrize(
+    ("data", "offset", "line"),
+    [(b"ab\xff", 2, 1), (b"\xc3\xa9\n\xe6\xbc", 3, 2), (b"a\nb\n\xe6\xbcx", 4, 3), ("é".encode() + b"\xc3(", 2, 1)],
+)
+def test_the_first_bad_byte_is_named(any_chunk: int, tmp_path: Path, data: bytes, offset: int, line: int) -> None:
+    with pytest.raises(DataError) as caught:
+        list(text_chunks(write(tmp_path, data)))
+    assert f"text.txt: byte offset {offset} (line {line}): must be UTF-8; got byte 0x" in caught.value.message
+
+
+def test_binary_empty_missing_and_folders_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"byte offset 2: must be text; got a NUL byte, as in a binary file"):
+        list(text_chunks(write(tmp_path, b"ab\0c")))
+    with pytest.raises(DataError, match="must hold text; the file is empty"):
+        list(text_chunks(write(tmp_path, b"")))
+    with pytest.raises(MissingInputError, match="there is no such file"):
+        list(text_chunks(tmp_path / "none.txt"))
+    with pytest.raises(DataError, match="must be a text file; got a folder"):
+        list(text_chunks(tmp_path))
+
+
+def test_a_file_that_may_not_be_read_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, b"a")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(StorageError, match=r"cannot be read: Permission denied"):
+        list(text_chunks(path))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(" \n\tabcé", min_size=1, max_size=40))
+def test_words_of_chunks_are_words_of_the_whole(text: str, any_chunk: int, tmp_path: Path) -> None:
+    words = [word for piece in word_pieces(write(tmp_path, text.encode()), "<eos>") for word in piece]
+    whole = text if text.endswith("\n") else text + "\n" * bool(text.rsplit("\n", 1)[-1].strip())
+    assert words == whole.replace("\n", " <eos> ").split()
