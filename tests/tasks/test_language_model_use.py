@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from elman.cli import application
 from elman.errors import DataError, MissingInputError, ModelFileError, UsageError
 from elman.model_folder import read_model_folder, write_model_folder
 from elman.tasks.language_model import VOCABULARY, LanguageModelConfig, LanguageModelProblem, load
@@ -303,3 +305,16 @@ def _changed_vocabulary(folder: Path) -> Path:
 def test_missing_model(tmp_path):
     with pytest.raises(MissingInputError):
         load(tmp_path / "none")
+
+
+def test_command_line_measures_the_test_text_at_the_end(tmp_path):
+    (tmp_path / "text.txt").write_text("the cat sat on the mat\n" * 60, encoding="utf-8")
+    (tmp_path / "test.txt").write_text("the mat sat\n" * 9, encoding="utf-8")
+    words = ["train", "language-model", str(tmp_path / "text.txt"), "-o", str(tmp_path / "run"), "--json"]
+    sizes = ["--hidden-size", "8", "--embedding-size", "4", "--sequence-length", "8", "--steps", "3"]
+    done = CliRunner().invoke(application, [*words, *sizes, "--test", str(tmp_path / "test.txt")])
+    assert done.exit_code == 0, done.output
+    expected = load(tmp_path / "run").evaluate(tmp_path / "test.txt")
+    found = json.loads(done.stdout)["test"]
+    assert found == {name: expected[name] for name in found} and found["tokens"] == 12 * 9 - 1
+    assert "test: perplexity" in done.stderr
