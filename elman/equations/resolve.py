@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from elman.equations.expressions import (
     Apply,
@@ -113,8 +113,12 @@ class _Resolver:
             shift=self.shift,
             implicit=is_latex(self.text),
         )
+        # An open g stands for tanh inside a cell, and for softmax where a line defines a prediction, y^.
+        outside = replace(meaning, functions={"g": "softmax", **self.functions})
         equations = [
-            Equation(left.name, meaning.resolve(right), line) for left, right, line in lines if isinstance(left, Symbol)
+            Equation(left.name, (outside if "^" in left.name else meaning).resolve(right), line)
+            for left, right, line in lines
+            if isinstance(left, Symbol)
         ]
         inner, outer = self._split_output(equations)
         states = tuple(e.name for e in inner if self._is_state(e.name, equations))

@@ -85,6 +85,7 @@ def test_the_bidirectional_output_equation_reads_both_directions() -> None:
     both = Cell(NOTES_RNN_CONCATENATED + NOTES_BIDIRECTIONAL)
     assert both.head is not None
     assert both.head.bidirectional
+    assert both.head.function == "softmax", "an open g of a prediction is a softmax"
 
 
 REFERENCE = Cell("h = tanh(W_x x + U_h h<t-1> + b_h)")
