@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from elman.cli.output import table, write, write_json, write_line
-from elman.cli.reading import read_cell
+from elman.cli.reading import equations_of, read_cell
 from elman.cli.verbs import json_option, refuse
-from elman.errors import UsageError
+from elman.errors import EquationError, UsageError
 
 if TYPE_CHECKING:
     from elman.equations import Cell
@@ -136,12 +136,36 @@ def explain(
 
     FILE is a text in plain notation or LaTeX, - for stdin, a name of the catalogue, or the equations themselves.
     """
+    if equations != "-" and _explain_output_equation(equations_of(equations), hidden_size, functions, as_json):
+        return None
     cell = read_cell(equations, output, functions or None)
     full = {**dict.fromkeys(cell.free_sizes, hidden_size), **sizes}
     found = document(cell, input_size, hidden_size, full)
     if as_json:
         return write_json(found)
     return write_line(_explanation(cell, found))
+
+
+def _explain_output_equation(text: str | None, hidden_size: int, functions: dict[str, str], as_json: bool) -> bool:
+    """Explain a text that is an output equation and no cell; say whether it was one."""
+    from elman.equations import OutputEquation
+
+    try:
+        head = None if text is None else OutputEquation.alone(text, functions)
+    except EquationError:
+        return False  # read_cell tells what is wrong, with the name of the file
+    if head is None:
+        return False
+    sizes = {name.rstrip("<>"): hidden_size for name in head.reads}
+    shapes = {name: ["K", *shape[1:]] for name, shape in head.parameters(1, sizes).items()}
+    found = {"output_equation": str(head), "reads": list(head.reads), "bidirectional": head.bidirectional}
+    if as_json:
+        write_json({**found, "parameters": shapes})
+    else:
+        rows = [["reads", ", ".join(head.reads)], ["directions", "both" if head.bidirectional else "one"]]
+        rows += [[name, "(" + ", ".join(map(str, shape)) + ")"] for name, shape in shapes.items()]
+        write_line(f"# output equation\n{head}\n\n{table(rows)}")
+    return True
 
 
 def document(

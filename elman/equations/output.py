@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from elman.equations.expressions import Apply, Equation, Expression, Product, Symbol, walk
 from elman.equations.functions import OUTPUT_FUNCTIONS
+from elman.equations.printing import plain
 from elman.equations.resolve import Resolved, resolve
 from elman.equations.symbols import is_vector_name
 from elman.errors import EquationError
@@ -41,6 +42,20 @@ class OutputEquation:
             EquationError: the text is not one output equation.
         """
         return output_equation(resolve(text, {"g": "softmax", **(functions or {})}))
+
+    @staticmethod
+    def alone(text: str, functions: Mapping[str, str] | None = None) -> OutputEquation | None:
+        """Return the output equation that a text consists of; None when the text describes a cell.
+
+        Raises:
+            EquationError: the text cannot be read.
+        """
+        resolved = resolve(text, {"g": "softmax", **(functions or {})})
+        return output_equation(resolved) if resolved.output_equations and not resolved.equations else None
+
+    def __str__(self) -> str:
+        inside = plain(self.expression)
+        return f"{self.name} = {inside if self.function == 'identity' else f'{self.function}({inside})'}"
 
     @property
     def bidirectional(self) -> bool:

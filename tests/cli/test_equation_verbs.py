@@ -319,3 +319,15 @@ def test_doctor_fails_when_engines_disagree(elman: Elman, monkeypatch: pytest.Mo
     monkeypatch.setattr("elman.cli.doctoring.engine", lambda: engine)
     outcome = elman("doctor")
     assert outcome.code == 1 and "something is wrong" in outcome.out
+
+
+def test_an_output_equation_alone_is_explained(elman: Elman, tmp_path: Path) -> None:
+    """The notes' bidirectional output equation, as printed."""
+    file = tmp_path / "head.tex"
+    file.write_text(r"$$\cdot \hat{y}^{<t>} = g(W_y[\vec{a}^{<t>}, \overleftarrow{a}^{<t>}] + b_y)$$", encoding="utf-8")
+    code, out, err = elman("explain", file, "--hidden-size", "4")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1] == "y^ = softmax(W_y [a>, a<] + b_y)"
+    assert "directions  both" in out
+    assert "(K, 8)" in out
+    assert json.loads(elman("explain", file, "--json")[1])["bidirectional"] is True
