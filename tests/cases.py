@@ -1,0 +1,124 @@
+"""The table of cases: every cell of the catalogue, at sizes chosen to break things.
+
+A new cell is in the table as soon as it is in the catalogue; a new way to break things is one more line of SIZES.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from elman.cells import cells
+from elman.equations import Cell
+from elman.errors import ShapeError
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a run.
+
+    Args:
+        steps: T.
+        input_size: I; H where the equations combine input and state elementwise.
+        hidden_size: H.
+        declared: Every size that a cell declares.
+        lengths: One length a row.
+    """
+
+    steps: int
+    input_size: int
+    hidden_size: int
+    declared: int
+    lengths: tuple[int, ...]
+
+
+SIZES = {
+    "ones": Sizes(1, 1, 1, 1, (1,)),  # every dimension is 1: whatever is squeezed or broadcast by mistake
+    "one step": Sizes(1, 3, 2, 3, (1, 1, 1)),  # no recurrence; first and last step are the same
+    "one row": Sizes(5, 2, 3, 2, (5,)),
+    "one unit": Sizes(3, 3, 1, 2, (3, 2)),  # matrices that are rows; a norm over one number
+    "ragged": Sizes(4, 2, 3, 2, (2, 4, 1)),  # in no order, with a row of one step
+    "square": Sizes(3, 4, 4, 4, (3, 3)),  # I = H = P: a transposed matrix or exchanged blocks keep their shape
+    "odd": Sizes(4, 5, 17, 3, (4, 1, 3, 4)),  # one more than a vector register
+    "all short": Sizes(6, 2, 3, 2, (2, 1)),  # padding beyond the longest row
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A cell at sizes, with random values that are a function of both names.
+
+    Args:
+        name: Of the cell.
+        sizes_name: Key of SIZES.
+    """
+
+    name: str
+    sizes_name: str
+
+    @property
+    def cell(self) -> Cell:
+        """The cell."""
+        return cells[self.name]
+
+    @property
+    def sizes(self) -> Sizes:
+        """The sizes."""
+        return SIZES[self.sizes_name]
+
+    @cached_property
+    def declared(self) -> dict[str, int]:
+        """Sizes that the cell declares."""
+        return dict.fromkeys(self.cell.free_sizes, self.sizes.declared)
+
+    @cached_property
+    def input_size(self) -> int:
+        """I."""
+        try:
+            self.cell.check_sizes(self.sizes.input_size, self.sizes.hidden_size, self.declared)
+        except ShapeError:
+            return self.sizes.hidden_size
+        return self.sizes.input_size
+
+    def values(self, cell: Cell | None = None) -> dict[str, dict[str, Array]]:
+        """Draw everything a run needs: "weights", "x", "state", "masks", and "loss", the weights of a scalar loss.
+
+        Args:
+            cell: A rewrite of the case's cell, which has masks.
+        """
+        cell = cell or self.cell
+        random = np.random.default_rng(zlib.crc32(f"{self.name} {self.sizes_name}".encode()))
+        arguments = self.input_size, self.sizes.hidden_size, self.declared
+        rows, steps = len(self.sizes.lengths), self.sizes.steps
+        # 0.8: gates leave their middle, tanh is not yet flat, and no layer's sum explodes over a few steps.
+        weights = {n: 0.8 * random.standard_normal(s) for n, s in cell.parameters(*arguments).items()}
+        state = {n: random.standard_normal((rows, w)) for n, w in cell.state_sizes(*arguments).items()}
+        output = cell.output_size(*arguments)
+        return {
+            "weights": weights,
+            "x": {"x": random.standard_normal((rows, steps, self.input_size))},
+            "state": state,
+            "masks": {n: random.random((rows, steps, w)) for n, w in cell.mask_sizes(*arguments).items()},
+            "loss": {
+                "output": random.standard_normal((rows, steps, output)),
+                **{n: random.standard_normal(v.shape) for n, v in state.items()},
+            },
+        }
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.sizes_name.replace(' ', '_')}"
+
+
+CASES = [Case(name, sizes) for name in cells for sizes in SIZES]
+"""The table."""
+
+
+def at(*sizes: str) -> list[Case]:
+    """Return the cases of every cell at some sizes."""
+    return [case for case in CASES if case.sizes_name in sizes]
