@@ -170,26 +170,20 @@ def _statements(text: str, notation: str) -> list[list[tuple[str, Position]]]:
             if not piece.strip():
                 continue
             characters = [(letter, Position(number, start + column)) for column, letter in enumerate(piece)]
-            has_own_side = re.search(r"(?<![<>=])=", piece) is not None
-            open_before = bool(found) and found[-1][-1][0].strip() != "" and found[-1][-1][0] in "=+-*("
-            if (
-                found
-                and (not has_own_side or open_before)
-                and "=" in "".join(c for c, _ in found[-1])
-                and re.match(r"\s*([-+*/)\]]|\\|[A-Za-z(\[])", piece)
-                and _continues(found[-1], piece)
-            ):
+            if found and _continues("".join(letter for letter, _ in found[-1]), piece):
                 found[-1] += [(" ", characters[0][1]), *characters]
             else:
                 found.append(characters)
     return found
 
 
-def _continues(before: list[tuple[str, Position]], piece: str) -> bool:
-    """A line without "=" goes on with the line before when that line, or this one, is visibly unfinished."""
-    text = "".join(letter for letter, _ in before).rstrip()
-    unfinished = text.count("(") > text.count(")") or text.count("[") > text.count("]") or text[-1:] in "=+-*/,"
-    return unfinished or (re.match(r"\s*[-+*/)]", piece) is not None and "=" not in piece)
+def _continues(before: str, piece: str) -> bool:
+    """A line without "=" goes on with the equation before when that one, or this line, is visibly unfinished."""
+    if "=" in piece or "=" not in before:
+        return False
+    before = before.rstrip()
+    is_open = before.count("(") > before.count(")") or before.count("[") > before.count("]")
+    return is_open or before[-1] in "=+-*/," or re.match(r"\s*[-−+*/)\]]", piece) is not None
 
 
 def _pieces(line: str, notation: str) -> list[tuple[int, str]]:
@@ -203,7 +197,10 @@ def _pieces(line: str, notation: str) -> list[tuple[int, str]]:
 
 
 def _clean(line: str, notation: str) -> str:
-    patterns = [_FENCE, _BULLET, *_CLEAN_LATEX] if notation == "latex" else [_FENCE, r"#.*", _BULLET]
+    patterns = [_FENCE, *(_CLEAN_LATEX if notation == "latex" else [r"#.*"])]
+    if "=" in line:
+        # A line that goes on with the equation before may begin with a minus, which is no bullet.
+        patterns.insert(1, _BULLET)
     for pattern in patterns:
         line = re.sub(pattern, lambda match: " " * len(match[0]), line)
     return line

@@ -150,6 +150,13 @@ def test_a_sum_goes_on_in_the_next_line() -> None:
     assert Cell("h = tanh(W_x x\n + U_h h<t-1>\n + b_h)") == REFERENCE
 
 
+def test_a_minus_at_the_start_of_a_line_is_no_bullet() -> None:
+    meant = Cell("h = tanh(W_x x) - 0.5 * h<t-1>")
+    assert Cell("h = tanh(W_x x)\n  - 0.5 * h<t-1>") == meant
+    assert Cell("- h = tanh(W_x x) -\n 0.5 * h<t-1>") == meant
+    assert Cell("\\begin{align} h_t &= \\tanh(W_x x_t) \\\\\n  &\\quad - 0.5 h_{t-1} \\end{align}") == meant
+
+
 def test_declared_sizes_make_a_projection() -> None:
     cell = Cell("size: h = P\nc = tanh(W [h<t-1>, x] + b)\nh = V c", output="h")
     assert cell.parameters(3, 4, {"P": 2}) == {"W": (4, 5), "b": (4,), "V": (2, 4)}
