@@ -23,7 +23,7 @@ def load_recipe(path: Path, known: frozenset[str]) -> dict[str, Any]:
     Raises:
         MissingInputError, StorageError: there is no such file, or it cannot be read.
         DataError: it is not TOML.
-        UsageError: it has an option that does not exist, with the nearest; or one twice.
+        UsageError: it has options that do not exist, all of them told with the nearest; or one twice.
     """
     if not path.is_file():
         raise MissingInputError(f"{path}: must be a recipe (TOML); there is no such file")
@@ -33,12 +33,11 @@ def load_recipe(path: Path, known: frozenset[str]) -> dict[str, Any]:
         raise DataError(f"{path}: must be TOML; {error}") from None
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
+    unknown = [f"unknown option {key!r}{nearest(key, known)}" for key, _ in _flat(values) if key not in known]
+    if unknown:
+        raise UsageError(f"{path}: {'; '.join(unknown)}", f"options: {', '.join(sorted(known))}")
     found: dict[str, Any] = {}
     for key, value in _flat(values):
-        if key not in known:
-            raise UsageError(
-                f"{path}: unknown option {key!r}{nearest(key, known)}", f"options: {', '.join(sorted(known))}"
-            )
         if key in found:
             raise UsageError(f"{path}: option {key!r} must be given once; got it in two tables")
         found[key] = value

@@ -44,3 +44,10 @@ def test_what_is_not_toml_is_bad_data(tmp_path, text):
 def test_missing_recipe(tmp_path):
     with pytest.raises(MissingInputError, match="there is no such file"):
         load_recipe(tmp_path / "none.toml", KNOWN)
+
+
+def test_all_unknown_options_are_told_at_once(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("layer = 2\nepoch = 3\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"unknown option 'layer'; did you mean 'layers'\?; unknown option 'epoch'"):
+        load_recipe(recipe, frozenset({"layers", "epochs"}))
