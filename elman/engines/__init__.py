@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from elman.engines.fused import TorchFusedEngine, require_fused
+from elman.engines.fused import TorchFusedEngine, fits, require_fused
 from elman.engines.recognise import recognise
 from elman.engines.reference import ReferenceEngine
 from elman.engines.torch_engine import TorchScheduleEngine
@@ -57,13 +57,14 @@ CHOICES = ("auto", "reference", "torch", "torch-schedule", "torch-fused")
 """What a caller may ask for; "auto" and "torch" take the fused kernels where the equations are exactly theirs."""
 
 
-def choose(name: str, cell: Cell, steps: int | None = None) -> Engine:
+def choose(name: str, cell: Cell, steps: int | None = None, sizes: Mapping[str, int] | None = None) -> Engine:
     """Return the engine that runs a cell.
 
     Args:
         name: One of CHOICES.
         cell: The cell, with its masks.
         steps: Steps of the call; a single step gains nothing from a fused kernel. None when it is not known.
+        sizes: Value of every size symbol; torch's kernels take narrowing projections only. None when not known.
 
     Raises:
         UsageError: the name is not one of CHOICES, or the engine cannot run the cell.
@@ -71,7 +72,8 @@ def choose(name: str, cell: Cell, steps: int | None = None) -> Engine:
     if name not in CHOICES:
         raise UsageError(f"engine: must be one of {', '.join(CHOICES)}; got {name!r}{nearest(name, CHOICES)}")
     if name in ("auto", "torch"):
-        return ENGINES["torch-fused" if recognise(cell) is not None and steps != 1 else "torch-schedule"]
+        fused = recognise(cell)
+        return ENGINES["torch-fused" if fused and fits(fused, cell, sizes) and steps != 1 else "torch-schedule"]
     if name == "torch-fused":
-        require_fused(cell)
+        require_fused(cell, sizes)
     return ENGINES[name]

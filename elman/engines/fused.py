@@ -22,17 +22,34 @@ _KERNELS: dict[str, Any] = {
 }
 
 
-def require_fused(cell: Cell) -> Fused:
+def fits(fused: Fused, cell: Cell, sizes: Mapping[str, int] | None) -> bool:
+    """Say whether a kernel takes the sizes: it tells a projection only by an output narrower than the memory."""
+    if fused.projection is None or fused.memory is None or sizes is None:
+        return True
+    return sizes[cell.size_symbol(fused.hidden) or "H"] < sizes[cell.size_symbol(fused.memory) or "H"]
+
+
+def require_fused(cell: Cell, sizes: Mapping[str, int] | None = None) -> Fused:
     """Return how torch computes a cell.
 
+    Args:
+        cell: The cell.
+        sizes: Value of every size symbol; None when they are not known.
+
     Raises:
-        UsageError: the equations are not exactly one of torch's; zoneout and variational dropout change them.
+        UsageError: the equations are not exactly one of torch's (zoneout and variational dropout change them), or
+            torch's kernel does not take the sizes.
     """
     fused = recognise(cell)
     if fused is None:
         why = f"zoneout and variational dropout add {', '.join(cell.masks)}" if cell.masks else "they are not"
         raise UsageError(
             f"engine 'torch-fused': the equations of {cell.name!r} must be exactly those of a torch kernel; {why}",
+            "use engine='auto'",
+        )
+    if not fits(fused, cell, sizes):
+        raise UsageError(
+            f"engine 'torch-fused': the projection of {cell.name!r} must be narrower than its memory; got {sizes}",
             "use engine='auto'",
         )
     return fused

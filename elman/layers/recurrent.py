@@ -84,7 +84,7 @@ class Recurrent(nn.Module):
             check_probability("weight_drop", weight_drop),
         )
         self._check_effects()
-        choose(engine, self.regularisers.cell(self.cell, training=True))
+        choose(engine, self.regularisers.cell(self.cell, training=True), sizes=self.widths)
         for name, shape in self.shapes.items():
             self.register_parameter(identifier(name), nn.Parameter(torch.empty(shape)))
         self._first_values(dict(init or {}), forget_bias, seed)
@@ -132,7 +132,7 @@ class Recurrent(nn.Module):
     @property
     def engine(self) -> str:
         """Name of the engine that runs this layer over whole sequences, in the present mode."""
-        return choose(self._asked, self.regularisers.cell(self.cell, self.training)).name
+        return choose(self._asked, self.regularisers.cell(self.cell, self.training), sizes=self.widths).name
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state before the first step: learned, stated by the equations, or zero.
@@ -187,7 +187,7 @@ class Recurrent(nn.Module):
             sizes = cell.mask_sizes(self.input_size, self.hidden_size, self.sizes)
             masks = self.regularisers.masks(cell, sizes, x, self.training)
         weights = self.regularisers.weights(self.cell, dict(self.weights), self.widths, self.training)
-        engine = choose(self._asked, cell, x.shape[1])
+        engine = choose(self._asked, cell, x.shape[1], self.widths)
         y, final = engine.run(cell, weights, x, lengths, start, masks, self.reverse)
         return y, State(final)
 
