@@ -40,7 +40,7 @@ class Sizes:
 
 SIZES = {
     "ones": Sizes(1, 1, 1, 1, (1,)),  # every dimension is 1: whatever is squeezed or broadcast by mistake
-    "one step": Sizes(1, 3, 2, 3, (1, 1, 1)),  # no recurrence; first and last step are the same
+    "one step": Sizes(1, 2, 3, 2, (1, 1, 1)),  # no recurrence; first and last step are the same
     "one row": Sizes(5, 2, 3, 2, (5,)),
     "one unit": Sizes(3, 3, 1, 2, (3, 2)),  # matrices that are rows; a norm over one number
     "ragged": Sizes(4, 2, 3, 2, (2, 4, 1)),  # in no order, with a row of one step
@@ -96,19 +96,26 @@ class Case:
         random = np.random.default_rng(zlib.crc32(f"{self.name} {self.sizes_name}".encode()))
         arguments = self.input_size, self.sizes.hidden_size, self.declared
         rows, steps = len(self.sizes.lengths), self.sizes.steps
-        # 0.8: gates leave their middle, tanh is not yet flat, and no layer's sum explodes over a few steps.
-        weights = {n: 0.8 * random.standard_normal(s) for n, s in cell.parameters(*arguments).items()}
-        state = {n: random.standard_normal((rows, w)) for n, w in cell.state_sizes(*arguments).items()}
-        output = cell.output_size(*arguments)
+        widths, output = cell.state_sizes(*arguments), cell.output_size(*arguments)
+
+        def normal(*shape: int) -> Array:
+            # Numbers of float32, so that runs in either type start from the same ones.
+            return random.standard_normal(shape).astype(np.float32).astype(np.float64)
+
+        def weight(shape: tuple[int, ...]) -> Array:
+            # Sums of deviation 1.5 at any width: gates leave their middle, tanh is not yet flat, and no error explodes.
+            scale = 1.5 / np.sqrt(shape[1]) if len(shape) == 2 else 0.8
+            return (scale * normal(*shape)).astype(np.float32).astype(np.float64)
+
         return {
-            "weights": weights,
-            "x": {"x": random.standard_normal((rows, steps, self.input_size))},
-            "state": state,
-            "masks": {n: random.random((rows, steps, w)) for n, w in cell.mask_sizes(*arguments).items()},
-            "loss": {
-                "output": random.standard_normal((rows, steps, output)),
-                **{n: random.standard_normal(v.shape) for n, v in state.items()},
+            "weights": {n: weight(s) for n, s in cell.parameters(*arguments).items()},
+            "x": {"x": normal(rows, steps, self.input_size)},
+            "state": {n: normal(rows, w) for n, w in widths.items()},
+            "masks": {
+                n: random.random((rows, steps, w)).astype(np.float32).astype(np.float64)
+                for n, w in cell.mask_sizes(*arguments).items()
             },
+            "loss": {"output": normal(rows, steps, output), **{n: normal(rows, w) for n, w in widths.items()}},
         }
 
     def __str__(self) -> str:
