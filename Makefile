@@ -1,4 +1,4 @@
-# Everything a person or a machine does with this repository. Needs Python 3.11 or newer and make, nothing else.
+# Everything a person or a machine does with this repository. Needs Python 3.11 or newer, make and a C++ compiler.
 #   make demo    train a small model, see its perplexity fall, read samples
 #   make test    the test suite (ELMAN_DATA=FOLDER adds the tests on public data sets)
 #   make check   format, lint, types
@@ -38,9 +38,9 @@ clean:
 	rm -rf $(VENV) build dist site docs/reference .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # The build backend is installed first and used without isolation, so that it obeys the constraints too.
-$(INSTALLED): pyproject.toml requirements/constraints.txt
+$(INSTALLED): pyproject.toml requirements/constraints.txt $(wildcard csrc/*.* csrc/targets/*)
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) scikit-build-core
+	$(PIP) scikit-build-core nanobind cmake ninja
 	$(PIP) --no-build-isolation -e ".[dev]"
 	touch $@
 

@@ -1,0 +1,46 @@
+#include "call.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "layout.h"
+
+namespace elman {
+
+Batch make_batch(int sequences, int steps, const int64_t* lengths, bool reverse) {
+  Batch batch;
+  batch.sequences = sequences, batch.steps = steps, batch.reverse = reverse;
+  batch.order.resize(sequences);
+  std::iota(batch.order.begin(), batch.order.end(), 0);
+  if (lengths) std::stable_sort(batch.order.begin(), batch.order.end(), [=](int a, int b) { return lengths[a] > lengths[b]; });
+  batch.length.resize(sequences);
+  for (int b = 0; b < sequences; ++b) batch.length[b] = lengths ? static_cast<int>(lengths[batch.order[b]]) : steps;
+  batch.live.assign(steps + 1, 0);
+  batch.offset.assign(steps + 1, 0);
+  for (int t = 0, live = sequences; t < steps; ++t) {
+    while (live > 0 && batch.length[live - 1] <= t) --live;
+    batch.live[t] = live;
+    batch.offset[t + 1] = batch.offset[t] + live;
+  }
+  batch.step_of.resize(batch.rows());
+  for (int t = 0; t < steps; ++t) std::fill_n(batch.step_of.begin() + batch.offset[t], batch.live[t], t);
+  return batch;
+}
+
+size_t workspace_floats(const Plan& plan, const Batch& batch, bool keep) {
+  size_t floats = workspace_header + 16;  // the last 16: for alignment
+  for (const SlotGroup& g : plan.slot_groups) floats += static_cast<size_t>(capacity(batch, keep)) * row_stride(g);
+  return floats;
+}
+
+size_t packed_floats(const Plan&, const Programme& programme) {
+  size_t floats = 0;
+  const auto add = [&](const std::vector<Pass>& passes) {
+    for (const Pass& pass : passes)
+      for (const Group& g : pass.groups) floats += static_cast<size_t>(padded(pass.width)) * g.targets.size() * g.depth;
+  };
+  add(programme.bulk_before), add(programme.step), add(programme.bulk_after);
+  return floats;
+}
+
+}  // namespace elman

@@ -1,0 +1,69 @@
+// One call of the engine: a plan, the caller's arrays, and what one target offers to run it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "plan.h"
+
+namespace elman {
+
+struct Mask {
+  const float* data = nullptr;
+  int64_t steps = 1;  // 1: the same at every step
+};
+
+// Shape of a batch: sequences by falling length, so that those that still run at a step are the first ones.
+struct Batch {
+  int sequences = 0, steps = 0;
+  std::vector<int> order;        // position -> the caller's sequence
+  std::vector<int> length;       // by position
+  std::vector<int> live;         // (steps + 1) sequences that reach a step
+  std::vector<int64_t> offset;   // (steps + 1) first row of a step
+  std::vector<int32_t> step_of;  // row -> step
+  bool reverse = false;
+
+  int64_t rows() const { return offset.back(); }
+};
+
+Batch make_batch(int sequences, int steps, const int64_t* lengths, bool reverse);
+
+struct Arrays {
+  std::vector<const float*> parameters;
+  const float* x = nullptr;
+  std::vector<const float*> start;   // (B, S) by state
+  std::vector<Mask> masks;
+  float* y = nullptr;
+  std::vector<float*> final;         // (B, S) by state
+};
+
+// What the derivatives come from and go to; a null pointer where nothing is wanted.
+struct Gradients {
+  const float* dy = nullptr;
+  std::vector<const float*> d_final;
+  float* dx = nullptr;
+  std::vector<float*> d_parameters;  // zero at the start
+  std::vector<float*> d_start;
+};
+
+// The first floats of a workspace belong to the engine: workspace[0] is 1 once a way back has used it up.
+inline constexpr size_t workspace_header = 16;
+
+// Floats of the workspace that a call needs. `keep`: for all rows, as a backward run needs them.
+size_t workspace_floats(const Plan& plan, const Batch& batch, bool keep);
+
+// Packed weights of a programme: floats, and where each group begins, in the order of its passes.
+size_t packed_floats(const Plan& plan, const Programme& programme);
+
+struct Target {
+  const char* name;
+  void (*pack)(const Plan&, const Programme&, const std::vector<const float*>& parameters, float* out, int threads);
+  void (*forward)(const Plan&, const Batch&, const Arrays&, const float* packed, float* workspace, bool keep, int threads);
+  void (*backward)(const Plan&, const Batch&, const Arrays&, const Gradients&, const float* packed, float* workspace, int threads);
+  void (*function)(Opcode, const float* a, const float* b, const float* c, float* out, size_t n);  // for tests
+};
+
+extern const Target scalar_target, avx2_target, avx512_target;
+
+}  // namespace elman

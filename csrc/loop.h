@@ -1,0 +1,242 @@
+// The loop over time, forward and back.
+#pragma once
+
+#include "gradient.h"
+#include "threads.h"
+
+namespace elman::ELMAN_TARGET_NAMESPACE {
+
+// Sets flush-to-zero for as long as it lives: derivatives that fade out would otherwise be computed in microcode,
+// ten times slower, below 1e-38.
+class FlushToZero {
+ public:
+#if defined(__x86_64__)
+  FlushToZero() : before_(__builtin_ia32_stmxcsr()) { __builtin_ia32_ldmxcsr(before_ | 0x8040); }
+  ~FlushToZero() { __builtin_ia32_ldmxcsr(before_); }
+
+ private:
+  unsigned before_;
+#else
+  FlushToZero() = default;
+#endif
+};
+
+// Who does what of a step: all threads take columns of all rows and meet between passes, or each thread takes rows and meets nobody.
+enum class Split { columns, rows };
+
+// Weights that fit the second-level cache of a core may be read by every thread; larger ones are better divided.
+inline Split split_for(const Plan& plan, const Programme& programme, const Batch& batch, int threads) {
+  if (threads == 1) return Split::rows;
+  size_t floats = 0;
+  for (const Pass& pass : programme.step)
+    for (const Group& g : pass.groups) floats += static_cast<size_t>(padded(pass.width)) * g.targets.size() * g.depth;
+  (void)plan;
+  const bool many = batch.sequences >= 8 * threads;
+  return (many && floats * sizeof(float) <= (size_t{5} << 20) / 4) ? Split::rows : Split::columns;
+}
+
+struct Worker {
+  const Bound& bound;
+  const Scratch& scratch;
+  Barrier& barrier;
+  int index, threads;
+  Split split;
+
+  Rows share_of(int64_t first, int64_t last) const {
+    const int64_t count = last - first;
+    Rows rows;
+    rows.first = first + count * index / threads;
+    rows.count = static_cast<int>(first + count * (index + 1) / threads - rows.first);
+    return rows;
+  }
+
+  // Rows are independent here, so each thread takes some and waits for nobody.
+  void bulk(const std::vector<Pass>& passes, size_t& group, int64_t first, int64_t last) const {
+    const Rows rows = share_of(first, last);
+    for (const Pass& pass : passes) {
+      run_rows(pass, bound, rows);
+      run_columns(pass, &bound.packed[group], bound, scratch, rows, 0, padded(pass.width));
+      group += pass.groups.size();
+    }
+  }
+
+  void step(const std::vector<Pass>& passes, size_t group, int t) const {
+    const int live = bound.batch.live[t];
+    Rows rows{bound.batch.offset[t], live, 1, 0, t};
+    if (split == Split::rows) {
+      rows.first += index, rows.sequence = index, rows.stride = threads;
+      rows.count = live > index ? (live - index + threads - 1) / threads : 0;
+    }
+    for (const Pass& pass : passes) {
+      run_pass(pass, &bound.packed[group], rows);
+      group += pass.groups.size();
+    }
+  }
+
+ private:
+  void run_pass(const Pass& pass, const PackedGroup* packed, const Rows& rows) const {
+    if (split == Split::rows) {
+      run_rows(pass, bound, rows);
+      return run_columns(pass, packed, bound, scratch, rows, 0, padded(pass.width));
+    }
+    if (!pass.row_operations.empty()) {
+      if (pass.wait_rows) barrier.wait();
+      Rows mine = share_of(rows.first, rows.first + rows.count);
+      run_rows(pass, bound, mine);
+    }
+    if (pass.wait) barrier.wait();
+    const int blocks = padded(pass.width) / column_granule;
+    run_columns(pass, packed, bound, scratch, rows, blocks * index / threads * column_granule, blocks * (index + 1) / threads * column_granule);
+  }
+};
+
+// The last step of the chunk that begins at a step.
+inline int chunk_end(const Batch& batch, int first) {
+  int t = first;
+  while (t < batch.steps && batch.live[t] > 0 && batch.offset[t] - batch.offset[first] < chunk_rows) ++t;
+  return t;
+}
+
+inline void clear_padding(const Batch& batch, float* data, int width, int index, int threads) {
+  for (int b = index; b < batch.sequences; b += threads) {
+    float* row = data + (static_cast<size_t>(batch.order[b]) * batch.steps + batch.length[b]) * width;
+    std::fill(row, row + static_cast<size_t>(batch.steps - batch.length[b]) * width, 0.0f);
+  }
+}
+
+inline void load_start(Bound& bound) {
+  for (size_t s = 0; s < bound.plan.states.size(); ++s) {
+    const State& state = bound.plan.states[s];
+    for (int b = 0; b < bound.batch.sequences; ++b) {
+      float* to = bound.slot[state.before.index] + b * bound.slot_stride_of[state.before.index];
+      std::memcpy(to, bound.arrays.start[s] + static_cast<size_t>(bound.batch.order[b]) * state.width, sizeof(float) * state.width);
+      std::fill(to + state.width, to + padded(state.width), 0.0f);
+    }
+  }
+}
+
+// The states that leave a chunk are the first rows of the next one.
+inline void move_states(Bound& bound, int64_t row) {
+  const int t = bound.batch.step_of.size() > static_cast<size_t>(row) ? bound.batch.step_of[row] : -1;
+  if (t >= 0)
+    for (const State& state : bound.plan.states) {
+      const size_t stride = bound.slot_stride_of[state.before.index];
+      float* base = bound.slot[state.before.index];
+      std::memmove(base, base + (row - bound.base_row) * stride, sizeof(float) * stride * bound.batch.live[t]);
+    }
+  bound.base_row = row;
+}
+
+inline void forward(const Plan& plan, const Batch& batch, const Arrays& arrays, const float* packed, float* workspace, bool keep, int threads) {
+  Bound bound(plan, batch, arrays, workspace, keep);
+  bound.bind_packed(plan.forward, packed);
+  workspace[0] = 0.0f;
+  load_start(bound);
+  std::vector<Scratch> scratch;
+  for (int i = 0; i < threads; ++i) scratch.emplace_back(plan);
+  run_on_team(threads, [&](int index, int used, Barrier& barrier) {
+    const FlushToZero flush;
+    const Worker worker{bound, scratch[index], barrier, index, used, split_for(plan, plan.forward, batch, used)};
+    clear_padding(batch, arrays.y, plan.output_size, index, used);
+    for (int t = 0; t < batch.steps && batch.live[t] > 0;) {
+      const int end = chunk_end(batch, t);
+      size_t group = 0;
+      worker.bulk(plan.forward.bulk_before, group, batch.offset[t], batch.offset[end]);
+      barrier.wait();
+      for (; t < end; ++t) worker.step(plan.forward.step, group, t);
+      barrier.wait();
+      if (!keep) {
+        if (index == 0) move_states(bound, batch.offset[end]);
+        barrier.wait();
+      }
+    }
+  });
+}
+
+inline void load_carry(Bound& bound) {
+  for (size_t s = 0; s < bound.plan.states.size(); ++s) {
+    const float* from = bound.gradients->d_final[s];
+    const int width = bound.plan.states[s].width;
+    for (int b = 0; from && b < bound.batch.sequences; ++b)
+      std::memcpy(bound.carry[s] + b * bound.carry_stride[s], from + static_cast<size_t>(bound.batch.order[b]) * width, sizeof(float) * width);
+  }
+}
+
+inline void store_start(const Bound& bound) {
+  for (size_t s = 0; s < bound.plan.states.size(); ++s) {
+    float* to = bound.gradients->d_start[s];
+    const int width = bound.plan.states[s].width;
+    for (int b = 0; to && b < bound.batch.sequences; ++b)
+      std::memcpy(to + static_cast<size_t>(bound.batch.order[b]) * width, bound.carry[s] + b * bound.carry_stride[s], sizeof(float) * width);
+  }
+}
+
+inline std::vector<int> chunk_starts(const Batch& batch) {
+  std::vector<int> starts;
+  for (int t = 0; t < batch.steps && batch.live[t] > 0; t = chunk_end(batch, t)) starts.push_back(t);
+  return starts;
+}
+
+inline void backward(const Plan& plan, const Batch& batch, const Arrays& arrays, const Gradients& gradients, const float* packed, float* workspace, int threads) {
+  Bound bound(plan, batch, arrays, workspace, true);
+  bound.gradients = &gradients;
+  bound.bind_packed(plan.backward, packed);
+  bound.bind_carry();
+  load_carry(bound);
+  const std::vector<int> starts = chunk_starts(batch);
+  std::vector<Scratch> scratch;
+  std::vector<Packer> packers(threads);
+  for (int i = 0; i < threads; ++i) scratch.emplace_back(plan);
+  run_on_team(threads, [&](int index, int used, Barrier& barrier) {
+    const FlushToZero flush;
+    const Worker worker{bound, scratch[index], barrier, index, used, split_for(plan, plan.backward, batch, used)};
+    if (gradients.dx) clear_padding(batch, gradients.dx, plan.input_size, index, used);
+    for (size_t i = starts.size(); i-- > 0;) {
+      const int first = starts[i], end = chunk_end(batch, first);
+      for (int t = end; t-- > first;) worker.step(plan.backward.step, 0, t);
+      barrier.wait();
+      size_t group = 0;
+      for (const Pass& pass : plan.backward.step) group += pass.groups.size();
+      if (gradients.dx) worker.bulk(plan.backward.bulk_after, group, batch.offset[first], batch.offset[end]);
+      accumulate(bound, batch.offset[first], batch.offset[end], index, used, packers[index]);
+    }
+  });
+  store_start(bound);
+  workspace[0] = 1.0f;
+}
+
+inline void pack(const Plan& plan, const Programme& programme, const std::vector<const float*>& parameters, float* out, int threads) {
+  std::vector<int> strides(plan.parameter_columns.begin(), plan.parameter_columns.end());
+  struct Panel {
+    const Group* group;
+    int width, column;
+    float* out;
+  };
+  std::vector<Panel> panels;
+  for (const auto* passes : {&programme.bulk_before, &programme.step, &programme.bulk_after})
+    for (const Pass& pass : *passes)
+      for (const Group& g : pass.groups) {
+        const int targets = static_cast<int>(g.targets.size()), columns = panel_columns(targets);
+        for (int column = 0; column < padded(pass.width); column += columns, out += static_cast<size_t>(columns) * targets * g.depth)
+          panels.push_back({&g, pass.width, column, out});
+      }
+  run_on_team(threads, [&](int index, int used, Barrier&) {
+    for (size_t i = index; i < panels.size(); i += used)
+      pack_panel(*panels[i].group, panels[i].width, panels[i].column, parameters.data(), strides.data(), panels[i].out);
+  });
+}
+
+inline void function(Opcode code, const float* a, const float* b, const float* c, float* out, size_t n) {
+  constexpr int width = 64;
+  alignas(64) float in[3][width], result[width];
+  for (size_t i = 0; i < n; i += width) {
+    const size_t count = std::min<size_t>(width, n - i);
+    const float* from[] = {a, b, c};
+    for (int k = 0; k < 3; ++k)
+      for (size_t j = 0; j < width; ++j) in[k][j] = from[k] && j < count ? from[k][i + j] : 1.0f;
+    compute(code, {1, width}, {result, 0}, {in[0], 0}, {in[1], 0}, {in[2], 0});
+    std::copy_n(result, count, out + i);
+  }
+}
+
+}  // namespace elman::ELMAN_TARGET_NAMESPACE

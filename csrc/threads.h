@@ -1,0 +1,27 @@
+// A team of threads for one call at a time. Between calls the helpers sleep in the kernel; they never spin there.
+#pragma once
+
+#include <atomic>
+#include <functional>
+
+namespace elman {
+
+// Where the threads of a team meet. Spins briefly, then yields: the machine may be shared.
+class Barrier {
+ public:
+  explicit Barrier(int threads) : threads_(threads) {}
+  void wait() noexcept;
+
+ private:
+  const int threads_;
+  std::atomic<int> arrived_{0};
+  std::atomic<int> round_{0};
+};
+
+// Run work(index, barrier) on `threads` threads, the caller's being index 0. A caller that finds the team busy with
+// another call runs alone: results do not depend on the number of threads. Returns after all are done. `work` must not throw.
+// `threads_used` tells `work` how many there are.
+using Work = std::function<void(int index, int threads_used, Barrier& barrier)>;
+void run_on_team(int threads, const Work& work);
+
+}  // namespace elman
