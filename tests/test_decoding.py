@@ -50,7 +50,9 @@ def test_a_choice_is_the_one_of_the_definition(
     found = int(
         choose(torch.tensor([logits], dtype=torch.float64), torch.tensor([uniform], dtype=torch.float64), choice)
     )
-    near = {slow_choice(logits, min(max(uniform + d, 0.0), 1 - 1e-12), choice) for d in (-1e-9, 0.0, 1e-9)}
+    near = {
+        slow_choice(logits, min(max(uniform + d, 0.0), math.nextafter(1.0, 0.0)), choice) for d in (-1e-9, 0.0, 1e-9)
+    }
     assert found in near
 
 

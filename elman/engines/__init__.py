@@ -1,12 +1,15 @@
-"""Who computes a cell: the reference engine (the oracle), torch step by step, and torch's fused kernels."""
+"""Who computes a cell: the reference engine (the oracle), the C++ engine, torch step by step, torch's fused kernels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
+from elman.engines.cpu import CpuEngine
+from elman.engines.cpu.native import available, require_built
 from elman.engines.fused import TorchFusedEngine, fits, require_fused
 from elman.engines.recognise import recognise
 from elman.engines.reference import ReferenceEngine
@@ -48,16 +51,24 @@ class Engine(Protocol):
 
 ENGINES: dict[str, Engine] = {
     "reference": ReferenceEngine(),
+    "cpu": CpuEngine(),
     "torch-schedule": TorchScheduleEngine(),
     "torch-fused": TorchFusedEngine(),
 }
 """Engines by the name that `layer.engine` reports."""
 
-CHOICES = ("auto", "reference", "torch", "torch-schedule", "torch-fused")
-"""What a caller may ask for; "auto" and "torch" take the fused kernels where the equations are exactly theirs."""
+CHOICES = ("auto", "reference", "cpu", "torch", "torch-schedule", "torch-fused")
+"""What a caller may ask for. "auto" takes the C++ engine for float32 on the CPU, and "torch" for everything else;
+"torch" takes the fused kernels where the equations are exactly theirs."""
 
 
-def choose(name: str, cell: Cell, steps: int | None = None, sizes: Mapping[str, int] | None = None) -> Engine:
+def choose(
+    name: str,
+    cell: Cell,
+    steps: int | None = None,
+    sizes: Mapping[str, int] | None = None,
+    like: Tensor | None = None,
+) -> Engine:
     """Return the engine that runs a cell.
 
     Args:
@@ -65,15 +76,25 @@ def choose(name: str, cell: Cell, steps: int | None = None, sizes: Mapping[str, 
         cell: The cell, with its masks.
         steps: Steps of the call; a single step gains nothing from a fused kernel. None when it is not known.
         sizes: Value of every size symbol; torch's kernels take narrowing projections only. None when not known.
+        like: A tensor of the run; None when the run is not known, and "auto" then says what torch does.
 
     Raises:
         UsageError: the name is not one of CHOICES, or the engine cannot run the cell.
     """
     if name not in CHOICES:
         raise UsageError(f"engine: must be one of {', '.join(CHOICES)}; got {name!r}{nearest(name, CHOICES)}")
+    if name == "cpu":
+        require_built()
+    if name == "auto" and like is not None and available() and _fits_cpu(like):
+        return ENGINES["cpu"]
     if name in ("auto", "torch"):
         fused = recognise(cell)
         return ENGINES["torch-fused" if fused and fits(fused, cell, sizes) and steps != 1 else "torch-schedule"]
     if name == "torch-fused":
         require_fused(cell, sizes)
     return ENGINES[name]
+
+
+def _fits_cpu(like: Tensor) -> bool:
+    """Autocast asks for products in another type, which the engine does not do behind anyone's back."""
+    return like.device.type == "cpu" and like.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")

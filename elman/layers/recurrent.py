@@ -31,7 +31,8 @@ class Recurrent(nn.Module):
         input_size: I, length of the input vectors.
         hidden_size: H, length of the states.
         sizes: Sizes that the cell declares, {"P": 64}.
-        engine: "auto", "reference", "torch", "torch-schedule" or "torch-fused"; `layer.engine` tells which one runs.
+        engine: "auto", "reference", "cpu", "torch", "torch-schedule" or "torch-fused"; `layer.engine` tells which one
+            runs.
         reverse: Read each sequence from its end.
         zoneout: Probability from 0 to 1 that a component of a state keeps its old value, in training.
         variational_dropout: Probability of dropping components of input and states, the same at all steps.
@@ -132,7 +133,9 @@ class Recurrent(nn.Module):
     @property
     def engine(self) -> str:
         """Name of the engine that runs this layer over whole sequences, in the present mode."""
-        return choose(self._asked, self.regularisers.cell(self.cell, self.training), sizes=self.widths).name
+        cell = self.regularisers.cell(self.cell, self.training)
+        like = self._like()
+        return choose(self._asked, cell, sizes=self.widths, like=torch.empty(0) if like is None else like).name
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state before the first step: learned, stated by the equations, or zero.
@@ -187,7 +190,7 @@ class Recurrent(nn.Module):
             sizes = cell.mask_sizes(self.input_size, self.hidden_size, self.sizes)
             masks = self.regularisers.masks(cell, sizes, x, self.training)
         weights = self.regularisers.weights(self.cell, dict(self.weights), self.widths, self.training)
-        engine = choose(self._asked, cell, x.shape[1], self.widths)
+        engine = choose(self._asked, cell, x.shape[1], self.widths, x)
         y, final = engine.run(cell, weights, x, lengths, start, masks, self.reverse)
         return y, State(final)
 
@@ -208,7 +211,8 @@ class Recurrent(nn.Module):
         if not isinstance(x, Tensor) or x.dim() != 2:
             got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
             raise ShapeError(f"{self._where}: x must have shape (B, I) with I = {self.input_size}; got {got}")
-        if torch.is_grad_enabled() or self._asked == "reference" or self.regularisers.act(self.training):
+        whole = choose(self._asked, self.cell, 1, self.widths, x).name in ("reference", "cpu")
+        if torch.is_grad_enabled() or whole or self.regularisers.act(self.training):
             y, after = self(x.unsqueeze(1), None, state)
             return y.squeeze(1), after
         prepare(self._where, x.unsqueeze(1), None, self.input_size, self._like())

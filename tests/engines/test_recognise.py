@@ -187,9 +187,9 @@ def test_one_step_of_a_sequence_takes_the_schedule() -> None:
 def test_a_projection_that_does_not_narrow_takes_the_schedule(projected: int) -> None:
     """Torch's kernel tells a projection from none by the sizes of its states; equal ones it refuses."""
     sizes = {"P": projected}
-    layer = elman.Recurrent("lstm_projected", 4, 5, sizes=sizes, seed=0)
+    layer = elman.Recurrent("lstm_projected", 4, 5, sizes=sizes, engine="torch", seed=0)
     assert layer.engine == "torch-schedule"
-    assert elman.Recurrent("lstm_projected", 4, 5, sizes={"P": 4}).engine == "torch-fused"
+    assert elman.Recurrent("lstm_projected", 4, 5, sizes={"P": 4}, engine="torch").engine == "torch-fused"
     x = torch.randn(2, 3, 4)
     wanted, _ = elman.Recurrent("lstm_projected", 4, 5, sizes=sizes, seed=0, engine="reference")(x)
     torch.testing.assert_close(layer(x)[0], wanted, atol=1e-6, rtol=1e-5)

@@ -36,7 +36,8 @@ OPTIONS: list[tuple[Callable[[], object], type[ElmanError], str]] = [
      "gru: sizes names 'P', which the equations do not declare\n\n"
      "hint: declared: none; input and state have arguments of their own"),
     (lambda: gru(engine="cpuu"), UsageError,
-     "engine: must be one of auto, reference, torch, torch-schedule, torch-fused; got 'cpuu'"),
+     "engine: must be one of auto, reference, cpu, torch, torch-schedule, torch-fused; got 'cpuu'; "
+     "did you mean 'cpu'?"),
     (lambda: gru(engine="torch-fused"), UsageError,
      "engine 'torch-fused': the equations of 'gru' must be exactly those of a torch kernel; they are not\n\n"
      "hint: use engine='auto'"),

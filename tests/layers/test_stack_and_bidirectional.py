@@ -54,7 +54,8 @@ def test_bidirectional_reads_given_states_per_direction() -> None:
 
 
 def test_directions_may_be_of_different_cells_and_sizes() -> None:
-    both = Bidirectional(Recurrent("gru", 4, 5), Recurrent("lstm", 4, 3, reverse=True))
+    first, second = Recurrent("gru", 4, 5, engine="torch"), Recurrent("lstm", 4, 3, reverse=True, engine="torch")
+    both = Bidirectional(first, second)
     y, state = both([torch.randn(2, 4), torch.randn(5, 4)])
     assert y.shape == (2, 5, 8) and state[1].h.shape == (2, 3)
     assert both.engine == "torch-schedule, torch-fused"

@@ -1,0 +1,55 @@
+"""Engine "cpu": the schedule of any cell in C++, forward and back, on the processor's vector units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from elman.engines.cpu.operators import Choice, run_cell
+from elman.engines.sizes import widths
+from elman.equations import Cell
+from elman.errors import UsageError
+
+
+def takes(x: Tensor, tensors: Mapping[str, Tensor]) -> bool:
+    """Say whether the engine runs tensors: all of float32, in the memory of the processor."""
+    return all(t.dtype == torch.float32 and t.device.type == "cpu" for t in (x, *tensors.values()))
+
+
+class CpuEngine:
+    """Engine "cpu": see csrc/README.md for how it works.
+
+    Args:
+        target: Instruction set; None for the best one of this processor, or ELMAN_TARGET.
+        threads: Of every call; None for ELMAN_THREADS or torch's number, fewer where the work is not worth waking them.
+    """
+
+    name = "cpu"
+
+    def __init__(self, target: str | None = None, threads: int | None = None) -> None:
+        self._choice = Choice(target, threads)
+
+    def run(
+        self,
+        cell: Cell,
+        weights: Mapping[str, Tensor],
+        x: Tensor,
+        lengths: Tensor | None,
+        state: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
+        reverse: bool,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Run a cell; see elman.engines.Engine.
+
+        Raises:
+            UsageError: a tensor is not of float32 on the processor.
+        """
+        if not takes(x, {**weights, **state, **masks}):
+            raise UsageError(
+                f"engine 'cpu': tensors must be float32 on the CPU; got {x.dtype} on {x.device.type}",
+                "use engine='auto' or 'torch'",
+            )
+        sizes = widths(cell, weights, x.shape[2], state)
+        return run_cell(cell, sizes, weights, x, lengths, state, masks, reverse, self._choice)
