@@ -1,4 +1,4 @@
-"""Softmax over a vocabulary: y^ = softmax(W_y a + b_y), with its cross-entropy."""
+"""Softmax over K classes: y^ = softmax(W_y a + b_y), with its cross-entropy."""
 
 from __future__ import annotations
 
@@ -8,25 +8,36 @@ from torch import Tensor, nn
 from elman.equations.expressions import Apply, Expression, Product, Symbol
 from elman.equations.output import OutputEquation
 from elman.errors import ShapeError, UsageError
+from elman.heads.head import IGNORED, Head, Loss, exact, real_rows
 
-IGNORED = -100
+__all__ = ["IGNORED", "SoftmaxHead", "names_of"]
 
 
-class SoftmaxHead(nn.Module):
+class SoftmaxHead(Head):
     """Logits W_y a + b_y for each of K classes, and the cross-entropy of their softmax.
+
+    What is differentiated, with smoothing s and weights w:
+
+        q_k  = (1 - s) [k = y] + s / K
+        loss = sum over items of w_y sum_k -q_k ln P(k)  /  sum over items of w_y
 
     Args:
         input_size: Length of a.
         classes: K, or V for a vocabulary.
         equation: Output equation that states it, with names of its own; without a bias in it there is none.
         tied: Share this matrix (K, input_size), usually the embedding's, as W_y; None for a matrix of its own.
+        label_smoothing: s, from 0 up to, not including, 1.
+        class_weights: w (K,), more than 0; None for ones. They belong to training and are not saved.
 
     Raises:
-        ShapeError: the shared matrix has another shape.
-        UsageError: the equation is not a softmax of W a + b or of W a.
+        ShapeError: the shared matrix or the weights have another shape.
+        UsageError: the equation is not a softmax of W a + b or of W a; a number is outside its range.
 
-    Source: tied weights, Press and Wolf 2017, "Using the output embedding to improve language models".
+    Source: tied weights, Press and Wolf 2017, "Using the output embedding to improve language models"; smoothing,
+        Szegedy et al. 2016, "Rethinking the Inception architecture", section 7.
     """
+
+    class_weights: Tensor | None
 
     def __init__(
         self,
@@ -35,25 +46,32 @@ class SoftmaxHead(nn.Module):
         *,
         equation: OutputEquation | None = None,
         tied: nn.Parameter | None = None,
+        label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
     ) -> None:
-        super().__init__()
-        if tied is not None and tuple(tied.shape) != (classes, input_size):
-            raise ShapeError(
-                f"SoftmaxHead: tied weights must have shape ({classes}, {input_size}); got {tuple(tied.shape)}",
-                "make the embedding as long as the output of the recurrent part",
-            )
-        self.names = ("W_y", "b_y") if equation is None else names_of(equation)
-        self.weight = nn.Parameter(torch.zeros(classes, input_size)) if tied is None else tied
-        self.bias = nn.Parameter(torch.zeros(classes)) if len(self.names) == 2 else None
+        names = ("W_y", "b_y") if equation is None else names_of(equation)
+        super().__init__(input_size, classes, bias=len(names) == 2, weight=tied)
+        if not 0 <= label_smoothing < 1:
+            raise UsageError(f"label_smoothing: must be from 0 up to, not including, 1; got {label_smoothing}")
+        self.names, self.classes, self.label_smoothing = names, classes, label_smoothing
+        self.register_buffer("class_weights", None, persistent=False)
+        self.weigh(class_weights)
+
+    def weigh(self, class_weights: Tensor | None) -> None:
+        """Give the classes these weights (K,) in the loss; None for equal ones."""
+        if class_weights is not None:
+            if class_weights.shape != (self.classes,):
+                raise ShapeError(
+                    f"class_weights: must have shape ({self.classes},), one a class; got {tuple(class_weights.shape)}"
+                )
+            if not bool((class_weights > 0).all() and torch.isfinite(class_weights).all()):
+                raise UsageError(f"class_weights: must be finite and more than 0; got {class_weights.tolist()}")
+        self.class_weights = class_weights
 
     @property
     def weights(self) -> dict[str, Tensor]:
         """Parameters under the names of the equation."""
         return dict(zip(self.names, (self.weight, self.bias) if self.bias is not None else (self.weight,), strict=True))
-
-    def forward(self, a: Tensor) -> Tensor:
-        """Return logits (..., K) of a (..., input_size)."""
-        return nn.functional.linear(a, self.weight, self.bias)
 
     def nats(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the sum of -ln P(target) over all targets that are not IGNORED.
@@ -62,10 +80,38 @@ class SoftmaxHead(nn.Module):
             logits: (..., K).
             targets: (...) class numbers.
         """
-        # Under autocast logits are bfloat16, too coarse to take logarithms of.
-        exact = logits.float() if logits.element_size() < 4 else logits
-        flat = exact.reshape(-1, logits.shape[-1])  # (N, K)
+        flat = exact(logits).reshape(-1, logits.shape[-1])  # (N, K)
         return nn.functional.cross_entropy(flat, targets.reshape(-1), reduction="sum", ignore_index=IGNORED)
+
+    def loss(self, scores: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Loss:
+        """Return the cross-entropy of logits (..., K) and class numbers (...), IGNORED and beyond lengths left out.
+
+        In a batch where nothing counts, the mean is 0.
+        """
+        logits, wanted = _counted(scores, targets, lengths)
+        nats, items = self.nats(logits, wanted), int(wanted.shape[0])
+        if not items or not (self.label_smoothing or self.class_weights is not None):
+            return Loss(nats / max(items, 1), nats, items)
+        each = nn.functional.cross_entropy(
+            logits, wanted, reduction="none", label_smoothing=self.label_smoothing
+        )  # (N,)
+        share = torch.ones_like(each) if self.class_weights is None else self.class_weights.to(each)[wanted]  # (N,)
+        return Loss((each * share).sum() / share.sum(), nats, items)
+
+    def best(self, scores: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return the most probable class (...) of logits (..., K); lengths change nothing."""
+        return scores.argmax(dim=-1)
+
+    def probabilities(self, scores: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return P(k) (..., K) of logits (..., K); lengths change nothing."""
+        return torch.softmax(exact(scores), dim=-1)
+
+
+def _counted(scores: Tensor, targets: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The logits (N, K) and targets (N,) of what counts."""
+    scores, targets = real_rows(scores, lengths), real_rows(targets, lengths)
+    here = targets != IGNORED
+    return exact(scores[here]), targets[here]
 
 
 def names_of(equation: OutputEquation) -> tuple[str, ...]:

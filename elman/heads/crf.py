@@ -1,0 +1,88 @@
+"""Linear-chain conditional random field: the labels of a sequence judged together."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from elman.engines.ragged import without_padding
+from elman.errors import ShapeError, UsageError
+from elman.heads.head import Head, Loss
+from elman.heads.linear_chain import Chain, best_paths, log_partition, marginals, path_scores
+
+FORBIDDEN = -1e4
+"""Score of what must not be: so low that its probability is 0 in float32, and still a number that has gradients."""
+
+
+class CrfHead(Head):
+    """P(y | a) = exp(s(y)) / Z over all label sequences y, with emissions W_y a<t> + b_y; see elman.heads.linear_chain.
+
+    Args:
+        input_size: Length of a.
+        labels: K.
+        allowed: (K + 2, K + 2) of bool: which label may follow which; row and column K stand for the start, K + 1
+            for the end. None allows all. elman.codecs.spans makes it for BIO and BIOES.
+
+    Raises:
+        ShapeError: `allowed` has another shape.
+        UsageError: `allowed` lets no sequence begin or end.
+
+    Source: Lafferty, McCallum and Pereira 2001, "Conditional random fields"; on a recurrent network, Huang, Xu and Yu
+        2015, "Bidirectional LSTM-CRF models for sequence tagging".
+    """
+
+    forbidden: Tensor
+
+    def __init__(self, input_size: int, labels: int, *, allowed: Tensor | None = None) -> None:
+        super().__init__(input_size, labels)
+        self.labels = labels
+        self.transitions = nn.Parameter(torch.zeros(labels, labels))
+        self.start, self.end = nn.Parameter(torch.zeros(labels)), nn.Parameter(torch.zeros(labels))
+        allowed = torch.ones(labels + 2, labels + 2, dtype=torch.bool) if allowed is None else allowed
+        if allowed.shape != (labels + 2, labels + 2) or allowed.dtype != torch.bool:
+            raise ShapeError(
+                f"allowed: must be bool of shape ({labels + 2}, {labels + 2}); "
+                f"got {allowed.dtype} {tuple(allowed.shape)}"
+            )
+        if not bool(allowed[labels, :labels].any() and allowed[:labels, labels + 1].any()):
+            raise UsageError("allowed: must let some label begin a sequence and some label end one")
+        self.register_buffer("forbidden", torch.where(allowed, 0.0, FORBIDDEN), persistent=False)
+
+    def chain(self, scores: Tensor, lengths: Tensor | None = None) -> Chain:
+        """Return the potentials of emissions (B, T, K), with what is forbidden."""
+        rules, size = self.forbidden.to(self.transitions.dtype), self.labels
+        return Chain(
+            scores if lengths is None else without_padding(scores, lengths),
+            self.transitions + rules[:size, :size],
+            self.start + rules[size, :size],
+            self.end + rules[:size, size + 1],
+            lengths,
+        )
+
+    def loss(self, scores: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Loss:
+        """Return -ln P(y | a) = ln Z - s(y) of emissions (B, T, K) and labels (B, T); the mean is over steps.
+
+        A path that `allowed` forbids costs ten thousand nats and more; it has no place among targets.
+        """
+        chain = self.chain(scores, lengths)
+        nats = (log_partition(chain) - path_scores(chain, targets)).sum()
+        items = int(chain.real.sum())
+        return Loss(nats / items, nats, items)
+
+    def best(self, scores: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return the most probable path (B, T), 0 beyond each length (Viterbi)."""
+        return best_paths(self.chain(scores, lengths))[0][:, 0]
+
+    def n_best(self, scores: Tensor, count: int, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the `count` most probable paths (B, N, T), best first, and ln P (B, N) of each.
+
+        Where fewer are allowed, the rest has ln P = -inf.
+        """
+        chain = self.chain(scores, lengths)
+        paths, totals = best_paths(chain, count)
+        logs = totals - log_partition(chain).detach().unsqueeze(1)  # (B, N)
+        return paths, logs.masked_fill(logs < FORBIDDEN / 2, -torch.inf)
+
+    def probabilities(self, scores: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return P(y<t> = k | a) (B, T, K), zero beyond each length: the marginals of all paths."""
+        return marginals(self.chain(scores, lengths))

@@ -1,0 +1,80 @@
+"""Connectionist temporal classification: labels without times, summed over all alignments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from elman.errors import ShapeError
+from elman.heads.head import Head, Loss, exact
+
+BLANK = 0
+
+
+class CtcHead(Head):
+    """P(y | x) of K labels and a blank, number 0, as the sum over all paths that collapse to y.
+
+    A path says one of 0..K at every step; it collapses by merging repeats and then dropping blanks.
+
+        P(y | x) = sum over paths p that collapse to y of the product over t of P(p<t> | x)
+
+    Targets are labels from 1 to K. `nats` of the loss is -ln P(y | x), `items` counts labels.
+
+    Args:
+        input_size: Length of a.
+        labels: K, the blank not counted.
+
+    Source: Graves et al. 2006, "Connectionist temporal classification"; the loss is torch's.
+    """
+
+    def __init__(self, input_size: int, labels: int) -> None:
+        super().__init__(input_size, labels + 1)
+        self.labels = labels
+
+    def log_probabilities(self, scores: Tensor) -> Tensor:
+        """Return ln P(k) (B, T, K + 1) of logits (B, T, K + 1)."""
+        return torch.log_softmax(exact(scores), dim=-1)
+
+    def loss(self, scores: Tensor, targets: tuple[Tensor, Tensor], lengths: Tensor | None = None) -> Loss:
+        """Return -ln P(y | x); the mean is over labels.
+
+        Args:
+            scores: Logits (B, T, K + 1).
+            targets: Labels (B, U) from 1 to K, anything beyond their lengths; and these lengths (B,).
+            lengths: (B,) steps; None when all are T.
+
+        Raises:
+            ShapeError: a sequence has fewer steps than its target needs (see `steps_needed`).
+        """
+        labels, counts = targets
+        rows, steps = scores.shape[:2]
+        lengths = torch.full((rows,), steps) if lengths is None else lengths.cpu()
+        _check_steps(labels, counts, lengths)
+        nats = nn.functional.ctc_loss(
+            self.log_probabilities(scores).transpose(0, 1), labels, lengths, counts.cpu(), BLANK, "sum"
+        )
+        items = max(int(counts.sum()), 1)
+        return Loss(nats / items, nats, items)
+
+
+def steps_needed(labels: Sequence[int]) -> int:
+    """Return how many steps a target needs at least: one a label, and one for the blank between two equal ones.
+
+    Example:
+        >>> steps_needed([3, 3, 5])
+        4
+    """
+    return len(labels) + sum(a == b for a, b in pairwise(labels))
+
+
+def _check_steps(labels: Tensor, counts: Tensor, lengths: Tensor) -> None:
+    for row, (count, steps) in enumerate(zip(counts.tolist(), lengths.tolist(), strict=True)):
+        needed = steps_needed(labels[row, :count].tolist())
+        if needed > steps:
+            raise ShapeError(
+                f"CtcHead: sequence {row} must have at least {needed} steps for its {count} labels; got {steps}",
+                "leave the example out, or read more steps a second",
+            )

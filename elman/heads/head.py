@@ -1,0 +1,83 @@
+"""What every head offers: scores of outputs, and the loss of scores."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from elman.engines.ragged import valid_steps
+from elman.errors import ShapeError
+
+IGNORED = -100
+"""A class number that counts nothing: padding, and what nobody labelled."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of a batch.
+
+    Args:
+        mean: Scalar to differentiate, a mean over items; weights and smoothing included.
+        nats: Scalar, the sum of -ln P over items without weights and smoothing (regression: of its loss); reported.
+        items: How many items: examples, or the steps of all sequences.
+    """
+
+    mean: Tensor
+    nats: Tensor
+    items: int
+
+
+class Head(nn.Module, ABC):
+    """A layer W_y a + b_y with a meaning: which scores it gives, what they cost, what they predict.
+
+    Args:
+        input_size: Length of a.
+        outputs: Rows of W_y.
+        bias: Whether there is b_y.
+        weight: Share this matrix (outputs, input_size) as W_y; None for a matrix of its own.
+
+    Raises:
+        ShapeError: the shared matrix has another shape.
+    """
+
+    def __init__(self, input_size: int, outputs: int, *, bias: bool = True, weight: nn.Parameter | None = None) -> None:
+        super().__init__()
+        if weight is not None and tuple(weight.shape) != (outputs, input_size):
+            raise ShapeError(
+                f"{type(self).__name__}: tied weights must have shape ({outputs}, {input_size}); "
+                f"got {tuple(weight.shape)}",
+                "make the embedding as long as the output of the recurrent part",
+            )
+        self.weight = nn.Parameter(torch.zeros(outputs, input_size)) if weight is None else weight
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+
+    def forward(self, a: Tensor) -> Tensor:
+        """Return scores (..., outputs) of a (..., input_size)."""
+        return nn.functional.linear(a, self.weight, self.bias)
+
+    @abstractmethod
+    def loss(self, scores: Tensor, targets: Any, lengths: Tensor | None = None) -> Loss:
+        """Return what scores cost.
+
+        Args:
+            scores: (B, ..., outputs), or (B, T, ..., outputs) with lengths.
+            targets: What they should have said; its form is the head's.
+            lengths: (B,) steps of each sequence; None where scores have no steps or all T are real.
+        """
+
+
+def exact(scores: Tensor) -> Tensor:
+    """Return scores as float32 at least: under autocast they are bfloat16, too coarse to take logarithms of."""
+    return scores.float() if scores.element_size() < 4 else scores
+
+
+def real_rows(values: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return the steps of values (B, T, ...) within lengths as rows (N, ...); without lengths, the values as they are.
+
+    What stands beyond a length reaches nothing, be it NaN.
+    """
+    return values if lengths is None else values[valid_steps(lengths, values.shape[1], values.device)]

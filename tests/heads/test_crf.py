@@ -1,0 +1,145 @@
+"""The conditional random field against enumeration of all paths, and finite differences."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from elman.errors import ShapeError, UsageError
+from elman.heads import CrfHead
+from elman.heads.linear_chain import Chain, best_paths, log_partition, path_scores
+from tests.oracles import relative_error, slopes
+
+K, LENGTHS = 3, (4, 1, 3)
+
+
+def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def made(allowed: torch.Tensor | None = None) -> CrfHead:
+    head = CrfHead(5, K, allowed=allowed).double()
+    with torch.no_grad():
+        for number, weight in enumerate(head.parameters()):
+            weight.copy_(drawn(*weight.shape, seed=number))
+    return head
+
+
+def scores_of_all(head: CrfHead, emissions: torch.Tensor, allowed: torch.Tensor | None) -> dict[tuple[int, ...], float]:
+    """Every path of one sequence (T, K) with its score, by the definition; forbidden ones left out."""
+    trans, start, end = head.transitions.tolist(), head.start.tolist(), head.end.tolist()
+    found = {}
+    for path in itertools.product(range(K), repeat=len(emissions)):
+        steps = [K, *path, K + 1]
+        if allowed is not None and not all(bool(allowed[a, b]) for a, b in itertools.pairwise(steps)):
+            continue
+        score = start[path[0]] + end[path[-1]] + sum(float(emissions[t, k].detach()) for t, k in enumerate(path))
+        found[path] = score + sum(trans[a][b] for a, b in itertools.pairwise(path))
+    return found
+
+
+def rules() -> torch.Tensor:
+    """No start with 1, no end with 0, no 2 after 0."""
+    allowed = torch.ones(K + 2, K + 2, dtype=torch.bool)
+    allowed[K, 1] = allowed[0, K + 1] = allowed[0, 2] = False
+    return allowed
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs (B, T, 5), zero beyond each length as those of layers are, and lengths."""
+    a = drawn(len(LENGTHS), max(LENGTHS), 5, seed=9)
+    for row, length in enumerate(LENGTHS):
+        a[row, length:] = 0.0
+    return a, torch.tensor(LENGTHS)
+
+
+def poisoned(emissions: torch.Tensor) -> torch.Tensor:
+    """Emissions with NaN beyond each length."""
+    real = torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS).unsqueeze(1)
+    return torch.where(real.unsqueeze(2), emissions, torch.nan)
+
+
+@pytest.mark.parametrize("constrained", [False, True])
+def test_loss_marginals_and_paths_are_those_of_all_paths(constrained):
+    allowed = rules() if constrained else None
+    head, (a, lengths) = made(allowed), batch()
+    emissions = poisoned(head(a))
+    probabilities = head.probabilities(emissions, lengths)
+    best = head.best(emissions, lengths)
+    paths, logs = head.n_best(emissions, 5, lengths)
+    targets, expected = torch.full((len(LENGTHS), max(LENGTHS)), -100), 0.0
+    for row, length in enumerate(LENGTHS):
+        every = scores_of_all(head, emissions[row, :length], allowed)
+        log_z = math.log(math.fsum(math.exp(s) for s in every.values()))
+        ranked = sorted(every, key=lambda path: -every[path])
+        assert tuple(best[row, :length].tolist()) == ranked[0]
+        for n, path in enumerate(ranked[:5]):
+            assert tuple(paths[row, n, :length].tolist()) == path
+            assert float(logs[row, n]) == pytest.approx(every[path] - log_z, rel=1e-10)
+        assert all(float(log) == -math.inf for log in logs[row, len(every) :])
+        assert not best[row, length:].any() and not paths[row, :, length:].any()
+        for t, k in itertools.product(range(length), range(K)):
+            share = math.fsum(math.exp(s - log_z) for path, s in every.items() if path[t] == k)
+            assert float(probabilities[row, t, k]) == pytest.approx(share, abs=1e-12)
+        assert not probabilities[row, length:].any()
+        gold = ranked[len(ranked) // 2]
+        targets[row, :length] = torch.tensor(gold)
+        expected += log_z - every[gold]
+    loss = head.loss(emissions, targets, lengths)
+    assert float(loss.nats.detach()) == pytest.approx(expected, rel=1e-10)
+    assert (loss.items, float(loss.mean.detach())) == (8, pytest.approx(expected / 8, rel=1e-10))
+
+
+@pytest.mark.parametrize("constrained", [False, True])
+def test_gradients_are_finite_differences(constrained):
+    head, (a, lengths) = made(rules() if constrained else None), batch()
+    targets = torch.tensor([[2, 1, 1, 2], [2, 0, 0, 0], [0, 1, 2, 0]])
+    loss = head.loss(poisoned(head(a)), targets, lengths).nats
+    loss.backward()
+    for name, weight in head.named_parameters():
+        numbers = weight.detach().numpy()
+        found = slopes(lambda: float(head.loss(head(a), targets, lengths).nats.detach()), numbers)
+        assert relative_error(weight.grad.numpy(), found) < 1e-7, name
+
+
+def test_a_forbidden_target_is_seen():
+    head, (a, lengths) = made(rules()), batch()
+    targets = torch.tensor([[0, 2, 2, 2], [2, 0, 0, 0], [0, 1, 2, 0]])
+    assert float(head.loss(head(a), targets, lengths).nats.detach()) > 9000
+
+
+def test_fewer_paths_than_asked_for_end_in_minus_infinity():
+    head = made()
+    paths, logs = head.n_best(drawn(1, 1, K), 5)
+    assert sorted(paths[0, :3, 0].tolist()) == [0, 1, 2]
+    assert torch.isfinite(logs[0, :3]).all() and (logs[0, 3:] == -torch.inf).all()
+    assert float(logs[0, :3].exp().sum()) == pytest.approx(1.0, rel=1e-12)
+
+
+def test_probabilities_come_without_gradients_switched_on():
+    head, (a, lengths) = made(), batch()
+    with torch.no_grad():
+        found = head.probabilities(head(a), lengths)
+    assert torch.allclose(found.sum(dim=2)[0], torch.ones(4, dtype=torch.float64))
+    assert not found.requires_grad
+
+
+def test_a_wrong_sum_would_be_seen():
+    """The comparison above tells the maximum from the sum, and one order of transitions from the other."""
+    emissions = drawn(1, 3, K)
+    chain = Chain(emissions, drawn(K, K, seed=1), drawn(K, seed=2), drawn(K, seed=3))
+    turned = Chain(emissions, chain.transitions.T, chain.start, chain.end)
+    assert float(log_partition(chain)[0]) - float(best_paths(chain)[1][0, 0]) > 1e-3
+    assert abs(float(log_partition(chain)[0] - log_partition(turned)[0])) > 1e-3
+    path = torch.tensor([[0, 1, 2]])
+    assert abs(float(path_scores(chain, path)[0] - path_scores(turned, path)[0])) > 1e-3
+
+
+def test_crf_refuses_rules_that_do_not_fit():
+    with pytest.raises(ShapeError, match=r"bool of shape \(5, 5\); got torch.bool \(3, 3\)"):
+        CrfHead(5, K, allowed=torch.ones(3, 3, dtype=torch.bool))
+    with pytest.raises(UsageError, match="must let some label begin"):
+        CrfHead(5, K, allowed=torch.zeros(5, 5, dtype=torch.bool))
