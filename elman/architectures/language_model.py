@@ -1,4 +1,4 @@
-"""Architectures: embedding, recurrent part and head put together. So far: many to many in step, as a language model."""
+"""Language model: many to many in step, the output at t being the distribution of the token after t."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from elman.architectures.direction import must_not_see_the_future
 from elman.cells import cells
 from elman.equations import Cell
 from elman.errors import UsageError
@@ -180,11 +181,7 @@ def _embedding(vocabulary_size: int, size: int) -> nn.Embedding:
 
 
 def _check_bidirectional(bidirectional: bool) -> None:
-    if bidirectional:
-        raise UsageError(
-            "language model: cannot be bidirectional: the direction that reads from the end sees the token to predict",
-            "leave bidirectional out",
-        )
+    must_not_see_the_future("language model", "the token to predict", bidirectional)
 
 
 def _check_head(cell: Cell) -> None:

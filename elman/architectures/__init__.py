@@ -1,0 +1,27 @@
+"""Architectures: inputs, recurrent part and head put together, by the shape of what goes in and comes out."""
+
+from __future__ import annotations
+
+from elman.architectures.encoder import Encoder
+from elman.architectures.inputs import Inputs, Numbers, Ragged, TokenVectors
+from elman.architectures.language_model import LanguageModel
+from elman.architectures.pooling import POOLINGS, Pooling
+from elman.architectures.shapes import MakeHead, ManyToManyInStep, ManyToOne, OneToOne
+from elman.architectures.spelled_words import SpelledWords, WordsAndLetters
+
+__all__ = [
+    "POOLINGS",
+    "Encoder",
+    "Inputs",
+    "LanguageModel",
+    "MakeHead",
+    "ManyToManyInStep",
+    "ManyToOne",
+    "Numbers",
+    "OneToOne",
+    "Pooling",
+    "Ragged",
+    "SpelledWords",
+    "TokenVectors",
+    "WordsAndLetters",
+]
