@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from elman.codecs.text import LARGEST_VOCABULARY, Ids
+from elman.codecs.text import Ids
+from elman.codecs.vocabulary import LARGEST_VOCABULARY
 from elman.errors import ModelFileError, UsageError
 from elman.readers import text_chunks
 

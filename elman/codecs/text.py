@@ -10,14 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from elman.errors import DataError, ModelFileError, UsageError, nearest
+from elman.codecs.vocabulary import UNKNOWN, checked_tokens, most_frequent
+from elman.errors import ModelFileError, UsageError, nearest
 from elman.readers import text_chunks, word_pieces
 
 Ids = npt.NDArray[np.int64]
-UNKNOWN = "<unk>"
 END = "<eos>"
 LEVELS = ("character", "word", "subword")
-LARGEST_VOCABULARY = 10_000_000
 
 
 class TextCodec(Protocol):
@@ -61,7 +60,7 @@ class CharacterCodec:
     end: int | None = None
 
     def __init__(self, tokens: Sequence[str]) -> None:
-        self.tokens = _checked(tokens, "character")
+        self.tokens = checked_tokens(tokens, "character")
         bad = next((t for t in self.tokens[1:] if len(t) != 1), None)
         if bad is not None:
             raise ModelFileError(f"vocabulary: tokens after the first must be single characters; got {bad!r}")
@@ -76,7 +75,7 @@ class CharacterCodec:
         counts: Counter[str] = Counter()
         for text in texts:
             counts.update(text)
-        return cls([UNKNOWN, *sorted(_kept(counts, vocabulary_size, min_count))])
+        return cls([UNKNOWN, *sorted(most_frequent(counts, vocabulary_size, min_count))])
 
     @property
     def size(self) -> int:
@@ -120,7 +119,7 @@ class WordCodec:
     level = "word"
 
     def __init__(self, tokens: Sequence[str]) -> None:
-        self.tokens = _checked(tokens, "word")
+        self.tokens = checked_tokens(tokens, "word")
         self._ids = {token: n for n, token in enumerate(self.tokens)}
         missing = [t for t in (UNKNOWN, END) if t not in self._ids]
         if missing:
@@ -137,7 +136,7 @@ class WordCodec:
         for special in (UNKNOWN, END):
             counts.pop(special, None)
         limit = None if vocabulary_size is None else vocabulary_size - 1
-        return cls([UNKNOWN, END, *_kept(counts, limit, min_count)])
+        return cls([UNKNOWN, END, *most_frequent(counts, limit, min_count)])
 
     @property
     def size(self) -> int:
@@ -165,30 +164,6 @@ class WordCodec:
     def to_json(self) -> dict[str, Any]:
         """Return level and tokens."""
         return {"level": self.level, "tokens": self.tokens}
-
-
-def _checked(tokens: Sequence[str], level: str) -> list[str]:
-    known = list(tokens)
-    if not all(isinstance(t, str) for t in known) or len(set(known)) != len(known):
-        raise ModelFileError(
-            f"vocabulary ({level}): tokens must be different strings; {len(known) - len(set(map(str, known)))} repeat"
-        )
-    if not 0 < len(known) <= LARGEST_VOCABULARY:
-        raise ModelFileError(f"vocabulary ({level}): must have 1 to {LARGEST_VOCABULARY:,} tokens; got {len(known):,}")
-    return known
-
-
-def _kept(counts: Counter[str], limit: int | None, min_count: int) -> list[str]:
-    """The tokens that pass both limits, most frequent first, equal counts in order of their text."""
-    ranked = sorted(((n, t) for t, n in counts.items() if n >= min_count), key=lambda pair: (-pair[0], pair[1]))
-    if limit is not None:
-        ranked = ranked[: max(limit - 1, 0)]
-    if not ranked:
-        raise DataError(
-            f"vocabulary: must keep at least one token; min_count {min_count} and the size limit leave "
-            f"none of {len(counts):,}"
-        )
-    return [token for _, token in ranked]
 
 
 def build_codec(paths: Sequence[Path], level: str, vocabulary_size: int | None = None, min_count: int = 1) -> TextCodec:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from elman import readers
 from elman.errors import DataError, MissingInputError, StorageError
+from elman.readers import text as readers
 from elman.readers import text_chunks, word_pieces
 
 

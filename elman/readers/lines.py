@@ -1,0 +1,77 @@
+"""Lines of a text file with their numbers, plain or gzip; a line that cannot be decoded costs itself alone."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from elman.errors import DataError, UsageError
+from elman.readers.examples import Reading
+from elman.readers.text import check_readable
+from elman.storage import reading as guarded
+
+_BOM = "\ufeff"
+
+
+def lines(path: Path, how: Reading) -> Iterator[tuple[int, str]]:
+    """Yield number (from 1) and text of every line, without its end.
+
+    Args:
+        path: A text file; compressed by gzip if its name ends in ".gz".
+        how: Encoding, and what happens to lines that are not text.
+
+    Raises:
+        MissingInputError, StorageError: it cannot be read.
+        DataError: it is empty, a folder or a damaged archive; or a line is not text and is not to be skipped.
+        UsageError: an unknown encoding.
+    """
+    check_encoding(how.encoding)
+    check_readable(path)
+    for number, data in enumerate(_raw_lines(path), 1):
+        text = _decoded(data, f"{path}:{number}", how)
+        if text is not None:
+            yield number, text.removeprefix(_BOM) if number == 1 else text
+
+
+def _raw_lines(path: Path) -> Iterator[bytes]:
+    with guarded(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        try:
+            for line in file:
+                yield line.rstrip(b"\r\n")
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise DataError(f"{path}: must be a whole gzip file; {error}") from None
+
+
+def _decoded(data: bytes, where: str, how: Reading) -> str | None:
+    if b"\0" in data:
+        how.rejects.refuse(where, f"must be text; got a NUL byte at offset {data.index(0)} of the line")
+        return None
+    try:
+        return data.decode(how.encoding)
+    except UnicodeDecodeError as error:
+        how.rejects.refuse(
+            where,
+            f"must be {how.encoding}; got byte 0x{data[error.start]:02x} at offset {error.start} of the line",
+            "name the file's encoding, e.g. --encoding cp1252, or leave such lines out with --on-error skip",
+        )
+        return None
+
+
+def check_encoding(name: str) -> None:
+    """Refuse an encoding that does not exist or has other ends of line than ASCII.
+
+    Raises:
+        UsageError: it cannot be used.
+    """
+    try:
+        fits = codecs.lookup(name).encode("a\n")[0] == b"a\n"
+    except (LookupError, TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise UsageError(
+            f"encoding: must be one that Python knows and that agrees with ASCII; got {name!r}",
+            "utf-8, cp1252 and latin-1 are usual; convert other files first with iconv",
+        )
