@@ -48,6 +48,8 @@ class LanguageModelProblem:
         UsageError: options do not fit.
     """
 
+    selection, unit = "loss", "tokens"
+
     def __init__(self, file: Path, config: LanguageModelConfig, seed: int, folder: Path) -> None:
         self.file, self.seed = Path(file), seed
         self.cell = read_cell(config.cell)

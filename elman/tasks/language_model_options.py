@@ -111,11 +111,3 @@ class LanguageModelTraining(TrainingConfig):
     patience: int | None = Field(
         None, ge=1, le=10**6, description="stop after n evaluations without a new best; 3 when no budget is given"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _stop_early_without_a_budget(cls, values: Any) -> Any:
-        budgets = ("epochs", "steps", "minutes", "patience")
-        if not isinstance(values, dict) or any(values.get(name) is not None for name in budgets):
-            return values
-        return {**values, "patience": cls.default_patience}

@@ -11,11 +11,13 @@ class TrainingConfig(BaseModel):
     """Options of `elman.training.train`; frozen, checked on construction, unknown names refused.
 
     A task gives its own defaults by a subclass that declares fields again. When no budget is given, `epochs` becomes
-    `default_epochs`; with several budgets, training ends with whichever is used up first.
+    `default_epochs`, and `patience`, if not given, `default_patience`; with several budgets, training ends with
+    whichever is used up first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     default_epochs: ClassVar[int] = 10
+    default_patience: ClassVar[int | None] = None
 
     epochs: int | None = Field(None, ge=1, le=10**9, description="passes over the data; 10 when no budget is given")
     steps: int | None = Field(None, ge=1, le=10**12, description="optimizer steps")
@@ -72,9 +74,11 @@ class TrainingConfig(BaseModel):
         if not isinstance(values, dict):
             return values
         defaults = {name: cls.model_fields[name].default for name in ("epochs", "steps", "minutes")}
-        if all(values.get(name, default) is None for name, default in defaults.items()):
+        if any(values.get(name, default) is not None for name, default in defaults.items()):
+            return values
+        if cls.default_patience is None or values.get("patience") is not None:
             return {**values, "epochs": cls.default_epochs}
-        return values
+        return {**values, "epochs": cls.default_epochs, "patience": cls.default_patience}
 
     @model_validator(mode="after")
     def _refuse_options_without_effect(self) -> TrainingConfig:

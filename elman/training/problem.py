@@ -36,6 +36,14 @@ class Problem(Protocol):
     def model(self) -> nn.Module:
         """The model whose parameters are trained."""
 
+    @property
+    def selection(self) -> str:
+        """Name of the validation metric by which the best weights are chosen; among equals the lower loss counts."""
+
+    @property
+    def unit(self) -> str:
+        """What the items of a batch are called: "tokens", "examples"."""
+
     def batches_per_epoch(self, epoch: int) -> int:
         """Return how many batches epoch `epoch` (from 0) has; at least 1."""
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, TextIO
+from typing import Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -24,7 +24,8 @@ class StepReport:
         loss: Mean nats per item since the last record.
         gradient_norm: Norm before clipping.
         learning_rate: The rate of this step.
-        items_per_second: Items (tokens) per second since training began or was resumed.
+        items_per_second: Items per second since training began or was resumed.
+        unit: What items are called, "tokens".
         fraction: Budget used, in [0, 1].
         seconds_left: Estimated seconds to the end of the budget; None while unknown.
         skipped: Steps skipped so far.
@@ -36,6 +37,7 @@ class StepReport:
     gradient_norm: float
     learning_rate: float
     items_per_second: float
+    unit: str
     fraction: float
     seconds_left: float | None
     skipped: int
@@ -178,13 +180,12 @@ def reporter_for(quiet: bool = False, stream: TextIO | None = None) -> Reporter:
 
 
 def step_line(report: StepReport) -> str:
-    """Return a step as one line: loss in nats, perplexity, speed, gradient norm, learning rate, time left."""
-    parts = [
-        f"step {report.step}",
-        f"epoch {report.epoch:.2f}",
-        f"loss {report.loss:.4f}",
-        f"perplexity {perplexity_text(report.loss)}",
-        f"{report.items_per_second:,.0f} tokens/s",
+    """Return a step as one line: loss in nats (and perplexity, of tokens), speed, gradient norm, rate, time left."""
+    parts = [f"step {report.step}", f"epoch {report.epoch:.2f}", f"loss {report.loss:.4f}"]
+    if report.unit == "tokens":
+        parts.append(f"perplexity {perplexity_text(report.loss)}")
+    parts += [
+        f"{report.items_per_second:,.0f} {report.unit}/s",
         f"gradient {report.gradient_norm:.3g}",
         f"rate {report.learning_rate:.3g}",
     ]
@@ -196,14 +197,15 @@ def step_line(report: StepReport) -> str:
 
 
 def evaluation_line(step: int, metrics: Mapping[str, float], best: bool) -> str:
-    """Return an evaluation as one line; perplexity is added where the task did not report it."""
-    shown: dict[str, Any] = {
-        name: f"{value:,}" if isinstance(value, int) else f"{value:.4f}" for name, value in metrics.items()
-    }
-    if "loss" in metrics:
-        shown["perplexity"] = perplexity_text(metrics["loss"])
-    text = "  ".join(f"{name} {value}" for name, value in shown.items())
+    """Return an evaluation as one line."""
+    text = "  ".join(f"{name} {_number(name, value)}" for name, value in metrics.items())
     return f"step {step}  validation  {text}{'  (best)' if best else ''}"
+
+
+def _number(name: str, value: float) -> str:
+    if name == "perplexity":
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
 def perplexity_text(loss: float) -> str:

@@ -30,6 +30,7 @@ from elman.training.problem import Carry, Problem
 from elman.training.progress import Reporter, StepReport
 from elman.training.run_folder import RunFolder, remove_litter
 from elman.training.schedules import learning_rate, progress
+from elman.training.selection import score
 from elman.training.signals import StopSignals
 from elman.training.snapshot import (
     Clock,
@@ -131,7 +132,7 @@ class Session:
         """Return which budget is used up or that patience is, None to go on."""
         config, state = self.config, self.state
         if config.patience is not None and state.since_best >= config.patience:
-            return f"no better validation loss in {state.since_best} evaluations"
+            return f"no better validation {self.problem.selection} in {state.since_best} evaluations"
         if config.steps is not None and state.step >= config.steps:
             return f"{config.steps} steps"
         if config.epochs is not None and state.epoch >= config.epochs:
@@ -233,6 +234,7 @@ class Session:
                 gradient_norm=outcome.gradient_norm,
                 learning_rate=rate,
                 items_per_second=self._items / max(1e-9, seconds - self._seconds_before),
+                unit=self.problem.unit,
                 fraction=fraction,
                 seconds_left=seconds * (1 - fraction) / fraction if fraction > 0 else None,
                 skipped=state.skipped,
@@ -273,16 +275,16 @@ class Session:
             metrics = signals.unless_stopped(self.problem.evaluate)
         if metrics is None:
             return
-        state, loss = self.state, finite_or_none(metrics["loss"])
-        better = loss is not None and (state.best_loss is None or loss < state.best_loss)
+        state, found = self.state, score(metrics, self.problem.selection)
+        better = found is not None and (state.best_score is None or found < state.best_score)
         better = better and is_finite(self.problem.model, self.optimizer)
         self.metrics.append({"kind": "validation", "step": state.step, "epoch": self.epochs, **metrics, "best": better})
         self.reporter.evaluated(state.step, metrics, better)
         state.evaluated_step, self.last = state.step, as_plain(metrics)
-        state.losses.append(loss)
+        state.losses.append(finite_or_none(metrics["loss"]))
         self._saved_step = None  # a checkpoint of this step from before the evaluation is out of date
         if better:
-            state.best_loss, state.best_step, state.best_metrics, state.since_best = loss, state.step, self.last, 0
+            state.best_score, state.best_step, state.best_metrics, state.since_best = found, state.step, self.last, 0
         else:
             state.since_best += 1
             self._react_to_worse()

@@ -33,8 +33,8 @@ class TrainingState:
         bad_in_a_row: How many of the last steps in a row were skipped.
         losses: Validation losses so far.
         evaluated_step: Step of the last evaluation, -1 for none.
-        best_loss: Lowest validation loss; None before the first.
-        best_step: Step of `best_loss`.
+        best_score: Lowest score of an evaluation, see elman.training.selection; None before the first.
+        best_step: Step of `best_score`.
         since_best: Evaluations since then.
         decays: How often validation worsened.
         averaging: Whether averaged SGD averages.
@@ -51,7 +51,7 @@ class TrainingState:
     bad_in_a_row: int = 0
     losses: list[float | None] = field(default_factory=list)
     evaluated_step: int = -1
-    best_loss: float | None = None
+    best_score: list[float] | None = None
     best_step: int | None = None
     best_metrics: dict[str, Any] = field(default_factory=dict)
     since_best: int = 0

@@ -23,6 +23,7 @@ REPORT = StepReport(
     gradient_norm=0.5,
     learning_rate=0.002,
     items_per_second=12345.6,
+    unit="tokens",
     fraction=0.25,
     seconds_left=185.0,
     skipped=0,
@@ -34,6 +35,8 @@ def test_a_step_shows_loss_perplexity_speed_gradient_norm_and_time_left() -> Non
     for part in ("step 120", "loss 2.0794", "perplexity 8", "12,346 tokens/s", "gradient 0.5", "3:05 left"):
         assert part in line
     assert "skipped" not in line
+    words = step_line(dataclasses.replace(REPORT, unit="examples"))
+    assert "12,346 examples/s" in words and "perplexity" not in words
     assert "2 skipped" in step_line(dataclasses.replace(REPORT, skipped=2))
 
 
@@ -42,11 +45,11 @@ def test_plain_lines_have_no_control_characters_and_are_not_too_many() -> None:
     with PlainReporter(stream, seconds=1000.0) as reporter:
         for _ in range(5):
             reporter.step(REPORT)
-        reporter.evaluated(120, {"loss": 0.0}, best=True)
+        reporter.evaluated(120, {"loss": 0.0, "accuracy": 0.5, "items": 1200}, best=True)
         reporter.warn("careful")
     lines = stream.getvalue().splitlines()
     assert len(lines) == 3
-    assert lines[1:] == ["step 120  validation  loss 0.0000  perplexity 1  (best)", "warning: careful"]
+    assert lines[1:] == ["step 120  validation  loss 0.0000  accuracy 0.5000  items 1,200  (best)", "warning: careful"]
     assert all(character.isprintable() for line in lines for character in line)
 
 

@@ -38,6 +38,8 @@ class Tiny(nn.Module):
 class TinyProblem:
     """Predict the running mean of two channels; `poison` maps (epoch, batch) to a factor on the loss."""
 
+    selection, unit = "loss", "tokens"
+
     def __init__(self, seed: int = 0, poison: Callable[[int, int], float] | None = None) -> None:
         self.model: nn.Module = Tiny()
         self.seed, self.poison = seed, poison
