@@ -126,7 +126,8 @@ def test_functions_stay_short() -> None:
 
 def requirements() -> list[Requirement]:
     groups = PROJECT["optional-dependencies"].values()
-    return [Requirement(text) for text in [*PROJECT["dependencies"], *(text for group in groups for text in group)]]
+    found = [Requirement(text) for text in [*PROJECT["dependencies"], *(text for group in groups for text in group)]]
+    return [requirement for requirement in found if requirement.name != PROJECT["name"]]
 
 
 def pins() -> dict[str, str]:
