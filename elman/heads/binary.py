@@ -58,3 +58,8 @@ class BinaryHead(Head):
     def probabilities(self, scores: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return y^ (..., K) of logits (..., K); lengths change nothing."""
         return torch.sigmoid(exact(scores))
+
+    @torch.no_grad()
+    def draw(self, scores: Tensor, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
+        """Return y (..., K): 1 where the uniform number (..., K) is less than sigmoid(logit / temperature), else 0."""
+        return (uniforms < torch.sigmoid(exact(scores) / temperature)).to(uniforms.dtype)
