@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,10 +12,9 @@ import torch
 from torch import Tensor
 
 from elman.errors import ModelFileError, nearest
-from elman.storage import FileRecord, open_regular, parse_json, reading, write_file
+from elman.storage import FileRecord, open_regular, reading, write_file
+from elman.tensor_header import Entry, damaged, read_header
 
-HEADER_LIMIT = 10 << 20
-TENSOR_LIMIT = 100_000
 DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -33,16 +30,6 @@ DTYPES = {
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 Expected = Mapping[str, Tensor] | Mapping[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One tensor of a file: type, shape, and where its bytes begin and end after the header."""
-
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    begin: int
-    end: int
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> FileRecord:
@@ -84,7 +71,7 @@ def _bytes_of(tensor: Tensor) -> memoryview:
 def read_entries(path: Path) -> dict[str, Entry]:
     """Return names, types and shapes of a tensor file after checking its header; reads no tensor."""
     with open_regular(path) as file, reading(path):
-        return _read_header(file, path)[1]
+        return read_header(file, path)[1]
 
 
 def read_tensors(path: Path, expected: Expected | None = None, sha256: str | None = None) -> dict[str, Tensor]:
@@ -101,7 +88,7 @@ def read_tensors(path: Path, expected: Expected | None = None, sha256: str | Non
         MissingInputError: no such file.
     """
     with open_regular(path) as file, reading(path):
-        head, entries = _read_header(file, path)
+        head, entries = read_header(file, path)
         if expected is not None:
             check_expected(path, entries, expected)
         digest = hashlib.sha256(head)
@@ -109,59 +96,6 @@ def read_tensors(path: Path, expected: Expected | None = None, sha256: str | Non
     if sha256 is not None and digest.hexdigest() != sha256:
         raise damaged(path, "its SHA-256 differs from the recorded one")
     return tensors
-
-
-def damaged(path: Path, reason: str) -> ModelFileError:
-    """Return the error of a file that is not what was written."""
-    return ModelFileError(f"{path}: must be an undamaged file; got one where {reason}", "restore it from a copy")
-
-
-def _read_header(file: BinaryIO, path: Path) -> tuple[bytes, dict[str, Entry]]:
-    size = file.seek(0, 2)
-    file.seek(0)
-    prefix = file.read(8)
-    length = int.from_bytes(prefix, "little")
-    if len(prefix) < 8 or length > min(HEADER_LIMIT, size - 8):
-        raise damaged(path, f"the header of {length} bytes does not fit ({size} bytes in all, {HEADER_LIMIT} allowed)")
-    text = file.read(length)
-    table = parse_json(text, str(path))
-    if not isinstance(table, dict) or len(table) > TENSOR_LIMIT:
-        raise damaged(path, f"the header is not a table of at most {TENSOR_LIMIT} tensors")
-    table.pop("__metadata__", None)
-    entries = sorted(((name, _entry(path, name, row)) for name, row in table.items()), key=lambda item: item[1].begin)
-    _check_contiguous(path, dict(entries), size - 8 - length)
-    return prefix + text, dict(entries)
-
-
-def _entry(path: Path, name: str, row: Any) -> Entry:
-    if not isinstance(row, dict) or set(row) != {"dtype", "shape", "data_offsets"} or row["dtype"] not in _names():
-        raise damaged(path, f"tensor {name!r} is not described by a known dtype, shape and data_offsets")
-    shape, offsets = row["shape"], row["data_offsets"]
-    if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2 or len(shape) > 8:
-        raise damaged(path, f"tensor {name!r} has shape {str(shape)[:80]} and offsets {str(offsets)[:80]}")
-    dtype = DTYPES[row["dtype"]]
-    # Python integers do not overflow: a shape that pretends to be small by wrapping around is found here.
-    if offsets[1] - offsets[0] != math.prod(shape) * dtype.itemsize:
-        raise damaged(path, f"tensor {name!r} has {offsets[1] - offsets[0]} bytes for shape {shape} of {row['dtype']}")
-    return Entry(dtype, tuple(shape), offsets[0], offsets[1])
-
-
-def _names() -> list[str]:
-    return list(DTYPES)
-
-
-def _naturals(values: Any) -> bool:
-    return isinstance(values, list) and all(type(value) is int and 0 <= value < 1 << 62 for value in values)
-
-
-def _check_contiguous(path: Path, entries: Mapping[str, Entry], size: int) -> None:
-    position = 0
-    for name, entry in entries.items():
-        if entry.begin != position:
-            raise damaged(path, f"tensor {name!r} begins at byte {entry.begin}, not {position}")
-        position = entry.end
-    if position != size:
-        raise damaged(path, f"{size} bytes of data follow the header, not {position}")
 
 
 def check_expected(path: Path, entries: Mapping[str, Entry], expected: Expected) -> None:
@@ -178,20 +112,22 @@ def _check_entry(path: Path, name: str, entry: Entry, wanted: Tensor | tuple[int
     shape = tuple(wanted.shape) if isinstance(wanted, Tensor) else tuple(wanted)
     if entry.shape != shape:
         raise ModelFileError(f"{path}: tensor {name!r} must have shape {shape}; got {entry.shape}")
-    if isinstance(wanted, Tensor) and entry.dtype != wanted.dtype:
-        raise ModelFileError(f"{path}: tensor {name!r} must be {wanted.dtype}; got {entry.dtype}")
-    if not isinstance(wanted, Tensor) and not entry.dtype.is_floating_point:
-        raise ModelFileError(f"{path}: tensor {name!r} must hold real numbers; got {entry.dtype}")
+    dtype = DTYPES[entry.code]
+    if isinstance(wanted, Tensor) and dtype != wanted.dtype:
+        raise ModelFileError(f"{path}: tensor {name!r} must be {wanted.dtype}; got {dtype}")
+    if not isinstance(wanted, Tensor) and not dtype.is_floating_point:
+        raise ModelFileError(f"{path}: tensor {name!r} must hold real numbers; got {dtype}")
 
 
 def _read_tensor(file: BinaryIO, path: Path, name: str, entry: Entry, digest: Any) -> Tensor:
-    stored = torch.uint8 if entry.dtype is torch.bool else entry.dtype
+    dtype = DTYPES[entry.code]
+    stored = torch.uint8 if dtype is torch.bool else dtype
     tensor = torch.empty(entry.shape, dtype=stored, device="cpu")
     view = _bytes_of(tensor)
     if view.nbytes and file.readinto(view) != view.nbytes:  # type: ignore[attr-defined]
         raise damaged(path, f"tensor {name!r} ends early")
     digest.update(view)
-    if entry.dtype is not torch.bool:
+    if dtype is not torch.bool:
         return tensor
     if bool((tensor > 1).any()):
         raise damaged(path, f"tensor {name!r} of truth values holds other numbers")

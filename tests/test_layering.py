@@ -15,8 +15,9 @@ PACKAGE = Path(__file__).parents[1] / "elman"
 # Top to bottom. A module imports from lines above its own and from its own folder; neighbours do not know each other.
 ORDER = """
 errors
-equations storage randomness
-cells config tensor_file
+equations storage seeds
+plans cells config randomness tensor_header
+tensor_file model_config
 model_folder engines
 readers
 codecs heads
@@ -29,7 +30,7 @@ cli serve studio
 __main__
 """
 RANK = {name: rank for rank, line in enumerate(ORDER.strip().splitlines()) for name in line.split()}
-WITHOUT_TORCH = ("equations", "cells", "errors", "storage")
+WITHOUT_TORCH = ("equations", "cells", "errors", "storage", "seeds", "plans", "tensor_header", "model_config")
 
 
 def modules() -> list[Path]:

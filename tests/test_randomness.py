@@ -6,7 +6,8 @@ import threading
 
 import torch
 
-from elman.randomness import bernoulli_mask, draw_generator, drawing, generator, seed_of
+from elman.randomness import bernoulli_mask, draw_generator, drawing, generator
+from elman.seeds import seed_of
 
 
 def test_seeds_are_the_same_for_ever() -> None:

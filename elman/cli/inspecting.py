@@ -87,13 +87,13 @@ def _file(path: Path, recorded: dict[str, Any], damages: list[str]) -> dict[str,
 
 def tensors(path: Path) -> list[dict[str, Any]]:
     """Return name, shape, type and number of entries of every tensor in a file, from its header."""
-    from elman.tensor_file import read_entries
+    from elman.tensor_file import DTYPES, read_entries
 
     return [
         {
             "name": name,
             "shape": list(entry.shape),
-            "dtype": str(entry.dtype).removeprefix("torch."),
+            "dtype": str(DTYPES[entry.code]).removeprefix("torch."),
             "count": math.prod(entry.shape),
         }
         for name, entry in read_entries(path).items()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from elman.errors import DataError
-from elman.randomness import seed_of
+from elman.seeds import seed_of
 
 
 class Streams:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from elman.errors import DataError, ModelFileError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 UNKNOWN = "<unk>"
 LARGEST_VOCABULARY = 10_000_000
@@ -97,6 +97,8 @@ class Vocabulary:
         """
         if self.counts is None:
             raise DataError("vocabulary: must have been counted on training texts; got one from a model")
+        import torch  # for training only: a model in use reads its vocabulary without torch
+
         counts = torch.tensor(self.counts, dtype=torch.float32)
         return torch.where(counts > 0, weight / (weight + counts), 0.0)
 

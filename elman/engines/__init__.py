@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from elman.engines.cpu import CpuEngine
-from elman.engines.cpu.native import available, require_built
 from elman.engines.fused import TorchFusedEngine, fits, require_fused
 from elman.engines.recognise import recognise
 from elman.engines.reference import ReferenceEngine
 from elman.engines.torch_engine import TorchScheduleEngine
 from elman.equations import Cell
 from elman.errors import UsageError, nearest
+from elman.plans.native import available, require_built
 
 
 class Engine(Protocol):

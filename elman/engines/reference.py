@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elman.engines.numpy_functions import FUNCTIONS, Array
 from elman.engines.sizes import widths
 from elman.equations import Cell, Operation
+from elman.plans.numpy_functions import FUNCTIONS, Array
 
 Values = dict[str, Any]
 

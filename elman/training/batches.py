@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from elman.errors import DataError
-from elman.randomness import seed_of
+from elman.seeds import seed_of
 
 POOL = 50
 """Batches of a pool: within one, examples are sorted by length."""

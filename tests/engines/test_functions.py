@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from elman.engines import numpy_functions, torch_engine
+from elman.engines import torch_engine
 from elman.equations.functions import FUNCTIONS
+from elman.plans import numpy_functions
 
 POINTS = [-30.0, -4.0, -3.0, -1.5, -1.0, -0.3, -1e-9, 0.0, 1e-9, 0.2, 0.7, 1.0, 2.9, 3.1, 30.0]
 

@@ -10,9 +10,9 @@ import torch
 import torch.utils.dlpack
 from torch import Tensor
 
-from elman.engines.cpu.compile import Compiled, compile_cell
-from elman.engines.cpu.native import engine, most_threads, target
 from elman.equations import Cell
+from elman.plans.compile import Compiled, compile_cell
+from elman.plans.native import engine, most_threads, target
 
 SMALL = 16
 """Rows of a call up to which packed weights are kept between calls: packing would cost more than the call."""

@@ -15,8 +15,8 @@ import elman
 from elman.cells import cells
 from elman.engines import ENGINES
 from elman.engines.cpu import CpuEngine
-from elman.engines.cpu.native import available, engine
 from elman.equations.rewrite import variational, zoneout
+from elman.plans.native import available, engine
 from tests.cases import CASES, Case, at
 from tests.test_contract import FLOAT32, Found, Run, assert_close
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
-from elman.engines.cpu.levels import levels
-from elman.engines.cpu.lines import CHEAP, PRODUCT, ROW_FUNCTIONS, Line, Lines, renamed, uses
+from elman.plans.levels import levels
+from elman.plans.lines import CHEAP, PRODUCT, ROW_FUNCTIONS, Line, Lines, renamed, uses
 
 
 def simplify(lines: Lines, kept: Collection[str]) -> Lines:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from elman.engines.cpu.levels import in_passes
-from elman.engines.cpu.lines import PRODUCT, ROW_FUNCTIONS, Line, Lines, Term, before, read
-from elman.engines.cpu.simplify import simplify
-from elman.engines.cpu.storage import assign_slots, assign_tiles, rows_needed
 from elman.equations import Cell
+from elman.plans.levels import in_passes
+from elman.plans.lines import PRODUCT, ROW_FUNCTIONS, Line, Lines, Term, before, read
+from elman.plans.simplify import simplify
+from elman.plans.storage import assign_slots, assign_tiles, rows_needed
 
 ROWS, TILE, VECTOR, CARRY = 1, 2, 3, 4
 MOST_TARGETS = 4

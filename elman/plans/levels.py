@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from elman.engines.cpu.lines import PRODUCT, ROW_FUNCTIONS, Line
+from elman.plans.lines import PRODUCT, ROW_FUNCTIONS, Line
 
 
 def levels(part: Sequence[Line]) -> dict[str, int]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from elman.engines.numpy_functions import FUNCTIONS
 from elman.equations import Cell, Operation
+from elman.plans.numpy_functions import FUNCTIONS
 
 PRODUCT = "product"
 ROW_FUNCTIONS = ("layer_norm", "layer_norm_backward")

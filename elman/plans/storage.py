@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from elman.engines.cpu.lines import PRODUCT, ROW_FUNCTIONS, Line, before
+from elman.plans.lines import PRODUCT, ROW_FUNCTIONS, Line, before
 
 END = 1 << 30
 

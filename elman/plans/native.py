@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from functools import lru_cache
 from typing import Any
-
-import torch
 
 from elman.errors import UsageError, nearest
 
@@ -58,14 +57,15 @@ def target() -> str:
 
 
 def most_threads() -> int:
-    """Return how many threads a call may use: ELMAN_THREADS, or torch's number.
+    """Return how many threads a call may use: ELMAN_THREADS, or torch's number, or without torch one a processor.
 
     Raises:
         UsageError: ELMAN_THREADS is not a positive whole number.
     """
     asked = os.environ.get("ELMAN_THREADS")
     if not asked:
-        return torch.get_num_threads()
+        torch = sys.modules.get("torch")
+        return len(os.sched_getaffinity(0)) if torch is None else int(torch.get_num_threads())
     if not asked.isdigit() or int(asked) < 1:
         raise UsageError(f"ELMAN_THREADS: must be a positive whole number; got {asked!r}")
     return int(asked)
