@@ -1,0 +1,89 @@
+"""Pieces of music: MIDI, ABC tunes, piano rolls; one file or a folder of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from elman.errors import DataError, MissingInputError
+from elman.readers.abc_tunes import read_tunes
+from elman.readers.examples import Example, Reading
+from elman.readers.midi import read_midi
+from elman.readers.notes import KEYS, LOWEST, Note, name_of_key
+from elman.readers.piano_rolls import part_of_name, read_rolls, roll_of
+
+MOST_BEATS = 100_000
+FORMS = {".mid": "midi", ".midi": "midi", ".abc": "abc", ".mat": "roll", ".npz": "roll"}
+
+
+def read_music(path: Path, how: Reading) -> Iterator[Example]:
+    """Yield pieces: their notes in beats (list of Note), or their roll (bool (T, 88)) where a file holds rolls.
+
+        .mid .midi  a piece a file
+        .abc        a piece a tune
+        .mat .npz   a piece an array (T, 88) or (T, 128); names that begin with train, valid or test tell the part
+        a folder    all such files in it and below it; the folders train, valid or test in it tell the part
+
+    Files of a folder with other names are left alone.
+
+    Args:
+        path: File or folder.
+        how: Who takes what cannot be used.
+
+    Raises:
+        MissingInputError, DataError, StorageError: something cannot be read or used.
+        MissingExtraError: a library for such files is not installed.
+    """
+    how.known_columns()
+    if not path.exists():
+        raise MissingInputError(f"{path}: music must exist; got none", "check the path and the working folder")
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix.lower() in FORMS)
+    if not files or files[0].suffix.lower() not in FORMS:
+        raise DataError(f"{path}: must be or hold music, {', '.join(FORMS)}; got none")
+    for file in files:
+        part = part_of_name(file.relative_to(path).parts[0]) if len(file.relative_to(path).parts) > 1 else None
+        try:
+            yield from _READERS[FORMS[file.suffix.lower()]](file, how, part)
+        except DataError as error:
+            how.rejects.take(str(file), error)
+
+
+def _of_midi(file: Path, how: Reading, part: str | None) -> Iterator[Example]:
+    yield Example(str(file), _checked(str(file), read_midi(file)), part=part)
+
+
+def _of_abc(file: Path, how: Reading, part: str | None) -> Iterator[Example]:
+    for where, notes in read_tunes(file, how):
+        try:
+            yield Example(where, _checked(where, notes), part=part)
+        except DataError as error:
+            how.rejects.take(where, error)
+
+
+def _of_rolls(file: Path, how: Reading, part: str | None) -> Iterator[Example]:
+    for where, name, value in read_rolls(file):
+        try:
+            yield Example(where, roll_of(where, value), part=part or part_of_name(name))
+        except DataError as error:
+            how.rejects.take(where, error)
+
+
+_READERS: dict[str, Callable[[Path, Reading, str | None], Iterator[Example]]] = {
+    "midi": _of_midi,
+    "abc": _of_abc,
+    "roll": _of_rolls,
+}
+
+
+def _checked(where: str, notes: list[Note]) -> Any:
+    """Notes that a piano has, in a piece that is no accident of a damaged file."""
+    for note in notes:
+        if not LOWEST <= note.key < LOWEST + KEYS:
+            raise DataError(
+                f"{where}: notes must be on the {KEYS} keys of a piano, A0 to C8; "
+                f"got {name_of_key(note.key)} at beat {note.begin:g}"
+            )
+    if notes[-1].begin > MOST_BEATS:
+        raise DataError(f"{where}: must last at most {MOST_BEATS:,} beats; got {notes[-1].begin:,.0f}")
+    return notes
