@@ -1,4 +1,4 @@
-"""Recipes: options of a task in a TOML file, checked like those of the command line."""
+"""Options: what every class of them has; and recipes, options of a task in a TOML file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from elman.errors import DataError, MissingInputError, StorageError, UsageError, nearest
+
+
+class Options(BaseModel):
+    """Frozen options, checked on construction; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def load_recipe(path: Path, known: frozenset[str]) -> dict[str, Any]:

@@ -12,7 +12,18 @@ from types import FrameType
 import click
 
 import elman
-from elman.cli import completing, demonstrating, diagnosing, doctoring, equations, inspecting, showing, training, using
+from elman.cli import (
+    completing,
+    demonstrating,
+    diagnosing,
+    doctoring,
+    equations,
+    inspecting,
+    predicting,
+    showing,
+    training,
+    using,
+)
 from elman.cli.failures import Terminated, report
 from elman.cli.output import finish
 from elman.cli.process import settle_process
@@ -34,9 +45,11 @@ for _command in (
     training.resume,
     using.sample,
     using.score,
-    using.evaluate,
+    predicting.evaluate,
+    predicting.predict,
     inspecting.inspect,
     showing.tasks,
+    showing.example,
     equations.cells,
     equations.explain,
     diagnosing.diagnose,

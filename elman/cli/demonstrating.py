@@ -69,7 +69,7 @@ def demonstrate(folder: Path, seconds: float, cell: str, quiet: bool) -> dict[st
         text = Path(place) / "text.txt"
         text.write_text(demo_text(), encoding="utf-8")
         task = TASKS["language-model"]
-        order = Order(task, text, folder, config, training, quiet, keeps_text=True, measures_before=True)
+        order = Order(task, text, folder, config, training, quiet, keeps_data=True, measures_before=True)
         result = begin(order)
     samples = load(folder).sample(length=LENGTH, samples=SAMPLES, temperature=TEMPERATURE)
     after = result["best"]

@@ -104,10 +104,16 @@ def _stdin(limit: int) -> bytes:
 
 
 @contextmanager
-def as_path(file: str) -> Iterator[Path]:
-    """Give a file that can be read several times; what comes from stdin is kept in one as long as the block lasts."""
+def as_path(file: str, *, folders: bool = False) -> Iterator[Path]:
+    """Give a file that can be read several times; what comes from stdin is kept in one as long as the block lasts.
+
+    Args:
+        file: Its path, or - for stdin.
+        folders: Whether it may be a folder.
+    """
     if file != "-":
-        check_input(Path(file))
+        if not (folders and Path(file).is_dir()):
+            check_input(Path(file))
         yield Path(file)
         return
     if sys.stdin is None or sys.stdin.closed:

@@ -15,17 +15,18 @@ from pydantic import ValidationError
 
 from elman.cli.output import note
 from elman.cli.reading import equations_of, read_cell
-from elman.codecs.token_store import fingerprint
 from elman.errors import MissingExtraError, ModelFileError, UsageError
 from elman.storage import storing
 from elman.tasks import TASKS, Task
-from elman.tasks.language_model import LanguageModelConfig, LanguageModelProblem
+from elman.tasks.language_model_task import STORES
+from elman.tasks.supervised_problem import REJECTS
+from elman.tasks.task import TaskProblem
 from elman.training import RunFolder, TrainingConfig, TrainingResult, reporter_for
 from elman.training import train as run_training
 from elman.training.curves import as_text, save_png
 from elman.training.run_folder import LOCK, RUN
 
-TOKENS, KEPT = "tokens", "text.txt"
+KEPT = "text.txt"
 
 
 @dataclass(frozen=True)
@@ -34,22 +35,22 @@ class Order:
 
     Args:
         task: The task.
-        text: Training text.
+        data: Training data, a file or folder.
         output: Run folder, new or empty.
         config: Options of the task.
         training: Options of training.
         quiet: Say nothing but errors.
-        keeps_text: Copy the text into the run folder, since it does not stay where it is.
+        keeps_data: Copy the data, a file, into the run folder, since it does not stay where it is.
         measures_before: Measure the model before training, too.
     """
 
     task: Task
-    text: Path
+    data: Path
     output: Path
-    config: LanguageModelConfig
+    config: Any
     training: TrainingConfig
     quiet: bool = False
-    keeps_text: bool = False
+    keeps_data: bool = False
     measures_before: bool = False
 
 
@@ -60,51 +61,49 @@ def begin(order: Order) -> dict[str, Any]:
     """
     config = with_equations(order.config)
     refuse_used(order.output)
-    data = fingerprints(order.text, config)
-    text = (order.output / KEPT if order.keeps_text else order.text).resolve()
+    data = order.task.fingerprints(order.data, config)
+    path = (order.output / KEPT if order.keeps_data else order.data).resolve()
     values = {
         "task": config.model_dump(mode="json"),
         "training": order.training.model_dump(mode="json"),
-        "file": str(text),
+        "file": str(path),
         "seed": order.training.seed,
     }
     with new_run(order.output, task=order.task.name, config=values, data=data) as run:
-        if order.keeps_text:
-            with storing(text):
-                shutil.copyfile(order.text, text)
-        problem = LanguageModelProblem(text, config, order.training.seed, run.path / TOKENS)
+        if order.keeps_data:
+            with storing(path):
+                shutil.copyfile(order.data, path)
+        problem = order.task.problem(path, config, order.training.seed, run.path)
     with run:
         before = measured(problem, order.quiet) if order.measures_before else {}
         result = carry_out(problem, order.training, run, resume=False, quiet=order.quiet)
     return {**result, **before}
 
 
-def measured(problem: LanguageModelProblem, quiet: bool) -> dict[str, Any]:
+def measured(problem: TaskProblem, quiet: bool) -> dict[str, Any]:
     """Return the validation metrics of the model as it is, as "before"."""
     problem.model.eval()
     with torch.no_grad():
         metrics = problem.evaluate()
     if not quiet:
-        note(f"before training: perplexity {metrics['perplexity']:.4g}")
+        note(f"before training: {in_words(metrics)}")
     return {"before": metrics}
 
 
-def with_equations(config: LanguageModelConfig) -> LanguageModelConfig:
+def in_words(metrics: Mapping[str, Any]) -> str:
+    """Return metrics as a line, "loss 1.5  accuracy 0.8"."""
+    return "  ".join(
+        f"{name} {value:.5g}" if isinstance(value, float) else f"{name} {value:,}" for name, value in metrics.items()
+    )
+
+
+def with_equations(config: Any) -> Any:
     """Return the config with the equations in place of a file's name, so that the run needs the file no more."""
     if config.cell == "-":
         raise UsageError("--cell: must be a name, a file or equations; got -")
     read_cell(config.cell)
     written = equations_of(config.cell)
     return config if written is None else config.model_copy(update={"cell": written})
-
-
-def fingerprints(text: Path, config: LanguageModelConfig) -> dict[str, Any]:
-    """Return size and hash of each text, as run.json keeps them."""
-    found = {"train": fingerprint(text)}
-    for name, path in (("validation", config.validation), ("test", config.test)):
-        if path is not None:
-            found[name] = fingerprint(path)
-    return found
 
 
 def refuse_used(folder: Path) -> None:
@@ -131,8 +130,8 @@ def new_run(folder: Path, *, task: str, config: Mapping[str, Any], data: Mapping
 
 def discard(folder: Path, existed: bool) -> None:
     """Remove what `new_run` and the data of a run put into a folder, and the folder if it was not there before."""
-    shutil.rmtree(folder / TOKENS, ignore_errors=True)
-    for name in (RUN, KEPT, LOCK):
+    shutil.rmtree(folder / STORES, ignore_errors=True)
+    for name in (RUN, KEPT, LOCK, REJECTS):
         (folder / name).unlink(missing_ok=True)
     if not existed and not any(folder.iterdir()):
         folder.rmdir()
@@ -148,27 +147,27 @@ def go_on(folder: Path, quiet: bool) -> dict[str, Any]:
         BusyError: another process works in the folder.
     """
     with RunFolder.open(folder) as run:
-        config, training, file = described(run)
-        problem = LanguageModelProblem(file, config, training.seed, run.path / TOKENS)
+        task, config, training, file = described(run)
+        problem = task.problem(file, config, training.seed, run.path)
         run.check_data(problem.data)
         return carry_out(problem, training, run, resume=True, quiet=quiet)
 
 
-def described(run: RunFolder) -> tuple[LanguageModelConfig, TrainingConfig, Path]:
+def described(run: RunFolder) -> tuple[Task, Any, TrainingConfig, Path]:
     """Return what run.json says was asked for."""
     name, values = run.description.get("task"), run.description["config"]
     if name not in TASKS:
         raise ModelFileError(f"{run.path / RUN}: task must be one of {', '.join(TASKS)}; got {str(name)[:40]!r}")
     task = TASKS[name]
     try:
-        return task.config(**values["task"]), task.training(**values["training"]), Path(values["file"])
+        return task, task.config(**values["task"]), task.training(**values["training"]), Path(values["file"])
     except (ValidationError, KeyError, TypeError) as error:
         first = str(error).splitlines()[0][:200]
         raise ModelFileError(f"{run.path / RUN}: config must be one of {name}; got {first}") from error
 
 
 def carry_out(
-    problem: LanguageModelProblem, training: TrainingConfig, run: RunFolder, *, resume: bool, quiet: bool
+    problem: TaskProblem, training: TrainingConfig, run: RunFolder, *, resume: bool, quiet: bool
 ) -> dict[str, Any]:
     """Say what was chosen, train, draw the curves, say how it ended; return the result for JSON."""
     if not quiet:
@@ -181,12 +180,12 @@ def carry_out(
     return {**as_document(result), **tested(problem, quiet)}
 
 
-def tested(problem: LanguageModelProblem, quiet: bool) -> dict[str, Any]:
+def tested(problem: TaskProblem, quiet: bool) -> dict[str, Any]:
     """Return the metrics of the best weights on the test text, as "test"; nothing where none was given."""
     problem.model.eval()
     metrics = problem.test()
     if metrics and not quiet:
-        note(f"test: perplexity {metrics['perplexity']:.4g}, loss {metrics['loss']:.4f}, {metrics['tokens']:,} tokens")
+        note(f"test: {in_words(metrics)}")
     return {"test": metrics} if metrics else {}
 
 
@@ -200,17 +199,16 @@ def plan(training: TrainingConfig, folder: Path) -> str:
     threads = training.threads or torch.get_num_threads()
     return (
         f"training: {' or '.join(budgets)}; {training.optimizer} at {training.learning_rate:g}, "
-        f"{training.schedule} schedule, {training.precision}; {threads} threads, seed {training.seed}; run folder "
-        f"{folder}"
+        f"{training.schedule} schedule, {training.precision} on {training.chosen_device()}; {threads} threads, "
+        f"seed {training.seed}; run folder {folder}"
     )
 
 
 def ending(result: TrainingResult) -> str:
     """Return the line about how a run ended."""
-    metrics = "  ".join(f"{name} {value:.5g}" for name, value in result.best.items() if isinstance(value, float))
     return (
         f"done after {result.reason}: {result.steps} steps, {result.seconds:.0f} s; best at step {result.best_step}: "
-        f"{metrics}; model in {result.folder}"
+        f"{in_words(result.best)}; model in {result.folder}"
     )
 
 

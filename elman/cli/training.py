@@ -37,30 +37,30 @@ class Tasks(Group):
 
 @click.group(cls=Tasks)
 def train() -> None:
-    """Train a model on your file."""
+    """Train a model on your data."""
 
 
 def make_command(task: Task) -> click.Command:
     """Return `elman train TASK`; its options are the fields of the task's two configs."""
 
-    @click.command(task.name, help=f"Train a model of FILE (- for stdin): {task.summary}.")
-    @click.argument("file")
+    @click.command(task.name, help=f"Train a model on DATA (- for stdin): {task.summary}; {task.shape}.")
+    @click.argument("data")
     @click.option(
         "-o",
         "--output",
         type=click.Path(path_type=Path),
-        help="Run folder; it becomes the model folder.  [default: FILE's name and -model]",
+        help="Run folder; it becomes the model folder.  [default: DATA's name and -model]",
     )
     @click.option("--config", "recipe", metavar="FILE", help="Recipe (TOML) with values of the options below.")
     @QUIET
     @json_option
-    def command(file: str, output: Path | None, recipe: str | None, quiet: bool, as_json: bool, **options: Any) -> None:
+    def command(data: str, output: Path | None, recipe: str | None, quiet: bool, as_json: bool, **options: Any) -> None:
         from elman.cli.runs import Order, begin
 
         config, training = resolve(task, options, recipe)
-        with as_path(file) as text:
-            chosen = output or default_output(file)
-            result = begin(Order(task, text, chosen, config, training, quiet, keeps_text=file == "-"))
+        with as_path(data, folders=True) as path:
+            chosen = output or default_output(data)
+            result = begin(Order(task, path, chosen, config, training, quiet, keeps_data=data == "-"))
         if as_json:
             write_json(result)
 
@@ -69,9 +69,9 @@ def make_command(task: Task) -> click.Command:
     return command
 
 
-def default_output(file: str) -> Path:
-    """Return the run folder for a file, in the working folder."""
-    return Path("stdin-model" if file == "-" else f"{Path(file).stem}-model")
+def default_output(data: str) -> Path:
+    """Return the run folder for data, in the working folder."""
+    return Path("stdin-model" if data == "-" else f"{Path(data).stem}-model")
 
 
 def resolve(task: Task, options: dict[str, Any], recipe: str | None) -> tuple[Any, Any]:

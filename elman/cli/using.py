@@ -1,4 +1,4 @@
-"""`elman sample`, `elman score` and `elman evaluate`: what a trained model says."""
+"""`elman sample` and `elman score`: what a language model writes, and how probable it finds a text."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import click
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from elman.cli.options import configured, options_of
-from elman.cli.output import table, write_json, write_line
-from elman.cli.reading import as_path, read_text
+from elman.cli.output import write_json, write_line
+from elman.cli.reading import read_text
 from elman.cli.verbs import json_option
 from elman.errors import DataError
 
@@ -88,26 +88,6 @@ def _score_lines(rows: list[dict[str, Any]]) -> list[str]:
         lines.append(f"{row['log_probability']:.4f}\t{row['tokens']}\t{row['perplexity']:.4g}\t{row['text']}")
         lines += [f"  {step['probability']:.6f}\t{step['token']!r}" for step in row.get("steps", [])]
     return lines
-
-
-@click.command()
-@MODEL
-@click.argument("file")
-@json_option
-def evaluate(model: Path, file: str, as_json: bool) -> None:
-    """Measure MODEL on the text in FILE: loss in nats per token, perplexity, tokens."""
-    from elman.tasks.language_model import load
-
-    with as_path(file) as path:
-        metrics = load(model).evaluate(path)
-    found = {"model": str(model), "file": file, **metrics}
-    if as_json:
-        return write_json(found)
-    return write_line(table([[name, _number(value)] for name, value in found.items()]))
-
-
-def _number(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _scored(item: Any, steps: bool) -> dict[str, Any]:

@@ -1,39 +1,47 @@
-"""Tasks: each puts reader, codec, architecture, head and metric together. The table is for the command line."""
+"""Tasks: each puts reader, codecs, architecture, head and metric together. The table is for the command line."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
 
-from elman.tasks import language_model
-from elman.tasks.language_model import LanguageModelConfig, LanguageModelTraining
-from elman.training import TrainingConfig
+from elman.errors import ModelFileError, nearest
+from elman.model_folder import read_config
+from elman.tasks.language_model_task import LanguageModelTask
+from elman.tasks.task import Task, TrainedModel
+from elman.tasks.text_classification import TextClassification
 
+__all__ = ["TASKS", "Task", "load", "task_of"]
 
-@dataclass(frozen=True)
-class Task:
-    """One problem that `elman train` knows.
-
-    Args:
-        name: Name on the command line.
-        summary: What it learns, in a few words.
-        config: Options of the task.
-        training: Options of its training, with its defaults.
-    """
-
-    name: str
-    summary: str
-    config: type[LanguageModelConfig]
-    training: type[TrainingConfig]
-
-
-TASKS = {
+TASKS: dict[str, Task] = {
     task.name: task
     for task in (
-        Task(
-            language_model.NAME,
-            "the next token of a text; many to many in step",
-            LanguageModelConfig,
-            LanguageModelTraining,
-        ),
+        LanguageModelTask(),
+        TextClassification(),
     )
 }
+
+
+def task_of(folder: Path) -> Task:
+    """Return the task of a model folder.
+
+    Raises:
+        MissingInputError: there is no model.
+        ModelFileError: it is damaged, or of no task that this version knows.
+    """
+    name = read_config(folder).get("task")
+    if not isinstance(name, str) or name not in TASKS:
+        raise ModelFileError(
+            f"{folder / 'config.json'}: task must be one of {', '.join(TASKS)}; got {str(name)[:40]!r}"
+            f"{nearest(str(name), TASKS)}"
+        )
+    return TASKS[name]
+
+
+def load(folder: Path | str) -> TrainedModel:
+    """Load a trained model of any task; nothing in its folder is executed.
+
+    Raises:
+        MissingInputError: there is no model.
+        ModelFileError: it is damaged, or of no task that this version knows.
+    """
+    return task_of(Path(folder)).load(Path(folder))

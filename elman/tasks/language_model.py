@@ -16,7 +16,8 @@ from elman.errors import DataError
 from elman.layers import StackState, activation_penalty
 from elman.model_folder import write_model_folder
 from elman.readers import check_readable
-from elman.tasks.language_model_building import build_model, check_parameter_count, describe_cell, read_cell
+from elman.tasks.cell_option import describe_cell, read_cell
+from elman.tasks.language_model_building import build_model, check_parameter_count
 from elman.tasks.language_model_measure import measure
 from elman.tasks.language_model_options import LanguageModelConfig, LanguageModelTraining
 from elman.tasks.model_card import language_model_card

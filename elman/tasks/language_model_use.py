@@ -15,11 +15,11 @@ from elman.architectures import LanguageModel
 from elman.codecs.text import TextCodec, codec_from_json
 from elman.codecs.token_store import TokenStore
 from elman.decoding import Choice, generate
-from elman.equations import Cell
 from elman.errors import DataError, ElmanError, ModelFileError, UsageError
 from elman.metrics import perplexity
 from elman.model_folder import read_extra_file, read_model_folder
 from elman.storage import parse_json
+from elman.tasks.cell_option import restored_cell
 from elman.tasks.language_model import NAME, VOCABULARY, LanguageModelConfig
 from elman.tasks.language_model_building import build_model, check_parameter_count
 from elman.tasks.language_model_measure import measure
@@ -235,13 +235,7 @@ def _described(folder: Path, config: dict[str, Any]) -> tuple[LanguageModel, Lan
         raise ModelFileError(f"{where}: vocabulary_size must be from 2 to 10,000,000; got {str(vocabulary)[:40]}")
     try:
         options = LanguageModelConfig(**values).resolved()
-        cell = Cell(
-            cell_values["equations"],
-            name=str(cell_values.get("name", "cell"))[:100],
-            output=cell_values["output"],
-            init=cell_values.get("init") or {},
-            source=str(cell_values.get("source", ""))[:1000],
-        )
+        cell = restored_cell(cell_values)
         check_parameter_count(vocabulary, cell, options)
         with torch.device("meta"):  # shapes without memory: the weights are checked before any is allocated
             return build_model(vocabulary, cell, options, seed=0), options

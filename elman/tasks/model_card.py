@@ -41,3 +41,33 @@ elman evaluate FOLDER text.txt
 
 Metrics of the training run are in `metrics.json`. The model knows nothing but the text it was trained on.
 """
+
+
+def supervised_card(task: str, summary: str, cell: Cell, model: nn.Module) -> str:
+    """Return a model card of a task by examples."""
+    count = sum(p.numel() for p in model.parameters())
+    return f"""---
+library_name: elman
+---
+
+# {task}
+
+{summary[0].upper()}{summary[1:]}. {count:,} parameters around the cell `{cell.name}`. Made with Elman.
+
+## The cell
+
+```
+{cell.plain()}
+```
+
+Source: {cell.source or "given by the user"}.
+
+## Use
+
+```
+elman predict FOLDER DATA
+elman evaluate FOLDER DATA
+```
+
+Metrics of the training run are in `metrics.json`. The model knows nothing but the examples it was trained on.
+"""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from elman.errors import UsageError
 
 
 class TrainingConfig(BaseModel):
@@ -65,8 +68,20 @@ class TrainingConfig(BaseModel):
     keep: int = Field(2, ge=1, le=10**6, description="checkpoints kept, besides the best one")
     log_every: int = Field(10, ge=1, le=10**9, description="steps between records in metrics.jsonl")
 
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where torch has one, else the CPU")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of every random draw")
     threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; without it, torch decides")
+
+    def chosen_device(self) -> torch.device:
+        """Return the device that `device` means here.
+
+        Raises:
+            UsageError: a GPU is asked for and torch has none.
+        """
+        here = torch.cuda.is_available()
+        if self.device == "cuda" and not here:
+            raise UsageError("device: must be one that torch has here; got cuda, and there is no GPU", "leave it out")
+        return torch.device("cuda" if here and self.device != "cpu" else "cpu")
 
     @model_validator(mode="before")
     @classmethod

@@ -52,8 +52,10 @@ def train(
         StorageError: a checkpoint could not be written; the ones before are untouched.
         ModelFileError: the checkpoint named by `resume` is damaged or belongs to another model.
         Interrupted: SIGINT or SIGTERM came; a checkpoint was written; an exit with code 130 or 143.
+        UsageError: the device is not here.
     """
     reporter = reporter if reporter is not None else SilentReporter()
+    problem.model.to(config.chosen_device())
     with (
         numerics(config),
         StopSignals() as signals,

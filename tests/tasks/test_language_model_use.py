@@ -317,4 +317,4 @@ def test_command_line_measures_the_test_text_at_the_end(tmp_path):
     expected = load(tmp_path / "run").evaluate(tmp_path / "test.txt")
     found = json.loads(done.stdout)["test"]
     assert found == {name: expected[name] for name in found} and found["tokens"] == 12 * 9 - 1
-    assert "test: perplexity" in done.stderr
+    assert "test: loss" in done.stderr

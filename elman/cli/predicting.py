@@ -1,0 +1,144 @@
+"""`elman evaluate` and `elman predict`: a trained model of any task on data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from elman.cli.options import checked, options_of
+from elman.cli.output import finite, note, table, write_json, write_line
+from elman.cli.reading import as_path
+from elman.cli.verbs import json_option, refuse
+from elman.errors import DataError, UsageError
+from elman.readers.options import ReadingOptions
+from elman.storage import make_folder, write_file
+from elman.storage import write_json as write_json_file
+
+if TYPE_CHECKING:
+    from elman.readers import Example, Reading
+    from elman.tasks.supervised_model import SupervisedModel
+
+MODEL = click.argument("model", type=click.Path(path_type=Path))
+OUTPUT = click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Folder for answers (predictions.jsonl) and pictures."
+)
+REJECTS = "rejects.jsonl"
+
+
+@click.command()
+@MODEL
+@click.argument("data")
+@OUTPUT
+@json_option
+def evaluate(model: Path, data: str, output: Path | None, as_json: bool, **options: Any) -> None:
+    """Measure MODEL on labelled DATA (- for stdin): loss in nats and the metrics of its task."""
+    from elman.tasks import load
+    from elman.tasks.supervised_model import SupervisedModel
+
+    loaded = load(model)
+    chosen = given_options("elman evaluate", options)
+    with as_path(data, folders=True) as path:
+        if isinstance(loaded, SupervisedModel):
+            how = loaded.reading(chosen)
+            judged = loaded.judge(path, how)
+            metrics: dict[str, Any] = {**judged.metrics, **count_skipped(how)}
+            if output is not None:
+                keep(loaded, judged.examples, judged.answers, how, output)
+                write_json_file(output / "metrics.json", finite(metrics))
+        else:
+            refuse_for_texts(model, chosen, output)
+            metrics = loaded.evaluate(path)
+    found = {"model": str(model), "data": data, **metrics}
+    write_json(found) if as_json else write_line(table([[name, _number(value)] for name, value in found.items()]))
+
+
+@click.command()
+@MODEL
+@click.argument("data", default="-")
+@OUTPUT
+@json_option
+def predict(model: Path, data: str, output: Path | None, as_json: bool, **options: Any) -> None:
+    """Show what MODEL says of every example of DATA (- for stdin)."""
+    from elman.tasks import load, task_of
+    from elman.tasks.supervised_model import SupervisedModel
+
+    loaded = load(model)
+    if not isinstance(loaded, SupervisedModel):
+        raise UsageError(
+            f"elman predict: {model} must answer examples; it is a {task_of(model).name}",
+            "use elman sample or elman score",
+        )
+    chosen = given_options("elman predict", options)
+    with as_path(data, folders=True) as path:
+        how = loaded.reading(chosen, labelled=False)
+        examples, answers = loaded.answer(loaded.read(path, how), how)
+        if not examples:
+            raise DataError(f"{data}: must hold at least one example; got none that can be used")
+        if output is not None:
+            keep(loaded, examples, answers, how, output)
+    if skipped := count_skipped(how).get("skipped"):
+        note(f"{skipped:,} examples skipped" + (f"; see {output / REJECTS}" if output else ""))
+    if as_json:
+        return write_json({"model": str(model), "answers": documents(examples, answers)})
+    return write_line("\n".join(loaded.task.show(e.x, a) for e, a in zip(examples, answers, strict=True)))
+
+
+for _command in (evaluate, predict):
+    _command.params += options_of(ReadingOptions)
+
+
+def given_options(where: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the reading options that were given, checked.
+
+    Raises:
+        UsageError: lists those that cannot be used.
+    """
+    made, problems = checked(ReadingOptions, options)
+    refuse(where, problems, f"see: {where} --help")
+    assert made is not None
+    return made.model_dump(exclude_unset=True)
+
+
+def refuse_for_texts(model: Path, chosen: Mapping[str, Any], output: Path | None) -> None:
+    """Refuse options of reading examples and of keeping answers for a language model, which has neither.
+
+    Raises:
+        UsageError: one was given.
+    """
+    idle = ["--output"] * (output is not None) + ["--" + name.replace("_", "-") for name in chosen]
+    refuse("elman evaluate", [f"{name} has no effect on the language model {model}" for name in idle])
+
+
+def count_skipped(how: Reading) -> dict[str, int]:
+    """Return how many examples were skipped; nothing where none was."""
+    return {"skipped": len(how.rejects)} if len(how.rejects) else {}
+
+
+def documents(examples: Sequence[Example], answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return answers with where their examples stand, as JSON values."""
+    return [{"where": e.where, **a} for e, a in zip(examples, answers, strict=True)]
+
+
+def keep(
+    model: SupervisedModel, examples: Sequence[Example], answers: Sequence[dict[str, Any]], how: Reading, folder: Path
+) -> None:
+    """Write answers, rejects and pictures into a folder; say which pictures there are.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    make_folder(folder)
+    lines = [json.dumps(finite(row), ensure_ascii=False) + "\n" for row in documents(examples, answers)]
+    write_file(folder / "predictions.jsonl", [line.encode("utf-8", "backslashreplace") for line in lines])
+    if len(how.rejects):
+        how.rejects.write(folder / REJECTS)
+    for picture in model.task.draw(examples, answers, folder):
+        note(f"drawn: {picture}")
+
+
+def _number(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

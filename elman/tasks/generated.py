@@ -1,0 +1,108 @@
+"""Small made-up data of language, so that a task of texts can be tried without a download."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from elman.randomness import generator
+from elman.storage import make_folder, storing
+
+_THINGS = ("film", "book", "dinner", "concert", "hotel", "walk", "game", "speech")
+_OPINIONS = {
+    "negative": ("dull", "tiring", "awful", "boring", "a mess", "too long"),
+    "positive": ("wonderful", "moving", "a joy", "great fun", "clever", "beautiful"),
+}
+_PATTERNS = (
+    "the {thing} was {opinion}",
+    "what a {thing} , {opinion} from start to end",
+    "we found the {thing} {opinion}",
+    "i expected it to be {other} but the {thing} was {opinion}",
+    "the {thing} was not {other} , it was {opinion}",
+)
+_PEOPLE = ("Ada", "Grace Hopper", "Alan Turing", "Emmy Noether", "Kurt", "Sofia Kowalewskaja", "Jeffrey Elman")
+_PLACES = ("Paris", "New York", "Cape Town", "Oslo", "San Diego", "Rio de Janeiro")
+_SENTENCES = (
+    "{person} flew from {place} to {other} .",
+    "in {place} , {person} met an old friend .",
+    "{person} likes tea .",
+    "it rained in {place} all day .",
+    "nothing happened .",
+    "the train to {place} was late , said {person} .",
+)
+
+
+class Choices:
+    """Draws from a fixed seed: the same example data on every machine."""
+
+    def __init__(self, purpose: str) -> None:
+        self._draws = generator(0, "example", purpose)
+
+    def one_of(self, options: Sequence[str]) -> str:
+        """Return one of the options."""
+        return options[int(torch.randint(len(options), (), generator=self._draws))]
+
+
+def write_reviews(path: Path, count: int = 600) -> None:
+    """Write a CSV of made-up reviews: columns label and text."""
+    choose = Choices("reviews")
+    rows = []
+    for _ in range(count):
+        label = choose.one_of(sorted(_OPINIONS))
+        other = next(name for name in _OPINIONS if name != label)
+        words = {"thing": _THINGS, "opinion": _OPINIONS[label], "other": _OPINIONS[other]}
+        rows.append((label, choose.one_of(_PATTERNS).format(**{name: choose.one_of(of) for name, of in words.items()})))
+    write_table(path, ("label", "text"), rows)
+
+
+def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Write a CSV file, its folder made when missing.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    make_folder(path.parent)
+    with storing(path), path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def write_entities(path: Path, count: int = 400) -> None:
+    """Write made-up sentences with the people and places in them, as CoNLL columns: word and BIO tag."""
+    choose = Choices("entities")
+    make_folder(path.parent)
+    with storing(path):
+        path.write_text("\n".join("\n".join(_tagged(choose)) + "\n" for _ in range(count)), encoding="utf-8")
+
+
+def _tagged(choose: Choices) -> Iterator[str]:
+    of = {"{person}": ("person", _PEOPLE), "{place}": ("place", _PLACES), "{other}": ("place", _PLACES)}
+    for word in choose.one_of(_SENTENCES).split():
+        if word not in of:
+            yield f"{word} O"
+            continue
+        kind, names = of[word]
+        for n, part in enumerate(choose.one_of(names).split()):
+            yield f"{part} {'I' if n else 'B'}-{kind}"
+
+
+def write_sayings(path: Path, count: int = 3000) -> None:
+    """Write a text of made-up weather sayings, one a line."""
+    choose = Choices("sayings")
+    signs = ("red sky", "a ring round the moon", "low swallows", "thick onion skins", "early frost", "a south wind")
+    times = ("at night", "in the morning", "in May", "before harvest", "by the sea")
+    follows = (
+        "brings rain",
+        "means a mild winter",
+        "keeps the sailor home",
+        "fills the barn",
+        "is the shepherd's delight",
+    )
+    lines = (f"{choose.one_of(signs)} {choose.one_of(times)} {choose.one_of(follows)}." for _ in range(count))
+    make_folder(path.parent)
+    with storing(path):
+        path.write_text("\n".join(line.capitalize() for line in lines) + "\n", encoding="utf-8")

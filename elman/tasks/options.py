@@ -1,0 +1,74 @@
+"""Options that tasks share: what is kept for validation, and the recurrent part of a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from elman.config import Options
+from elman.equations import Cell
+from elman.readers.options import ReadingOptions
+from elman.tasks.cell_option import projection_sizes
+
+_LARGEST_LAYER, _MOST_LAYERS = 65_536, 1024
+
+
+class RecurrentOptions(Options):
+    """The recurrent part of a network."""
+
+    cell: str = Field("lstm", description="name of a cell, a file of equations (.tex, .txt), or the equations")
+    layers: int = Field(1, ge=1, le=_MOST_LAYERS, description="recurrent layers")
+    hidden_size: int = Field(128, ge=1, le=_LARGEST_LAYER, description="units of a layer and direction")
+    projection_size: int | None = Field(
+        None, ge=1, le=_LARGEST_LAYER, description="value of a size that the cell declares (lstm_projected)"
+    )
+    residual: bool = Field(False, description="add a layer's input to its output where sizes agree")
+    init: str | None = Field(
+        None, description="initialiser of the layers, else the cell's own; uniform:0.1 is that of all matrices"
+    )
+    forget_bias: float | None = Field(None, description="first value of the forget gate's bias; else the cell's own")
+    dropout: float = Field(0.0, ge=0, lt=1, description="between layers and before the output")
+    input_dropout: float = Field(0.0, ge=0, lt=1, description="of input vectors, the same at all steps")
+    variational_dropout: float = Field(0.0, ge=0, lt=1, description="of input and state in every layer (Gal)")
+    zoneout: float = Field(0.0, ge=0, lt=1, description="probability that a unit keeps its old value")
+    weight_drop: float = Field(0.0, ge=0, lt=1, description="of entries of recurrent matrices")
+
+    def recurrent(self, cell: Cell) -> dict[str, Any]:
+        """Return the arguments that elman.architectures.Encoder and the shapes take, all but bidirectional and seed."""
+        return {
+            "cell": cell,
+            "hidden_size": self.hidden_size,
+            "layers": self.layers,
+            "dropout": self.dropout,
+            "residual": self.residual,
+            "sizes": projection_sizes(cell, self.projection_size),
+            "init": {} if self.init is None else {"*": self.init},
+            "forget_bias": self.forget_bias,
+            "variational_dropout": self.variational_dropout,
+            "zoneout": self.zoneout,
+            "weight_drop": self.weight_drop,
+        }
+
+
+class SupervisedOptions(ReadingOptions, RecurrentOptions):
+    """Options of every task whose examples say what the answer is."""
+
+    validation: Path | None = Field(None, description="validation data; without it, a share of the training data")
+    test: Path | None = Field(None, description="data to measure the best weights on when training has ended")
+    validation_fraction: float = Field(0.1, gt=0, lt=1, description="share of the examples kept for validation")
+    batch_size: int = Field(32, ge=1, le=65_536, description="examples of a batch")
+
+    @field_validator("validation", "test")
+    @classmethod
+    def _find_again(cls, path: Path | None) -> Path | None:
+        # A run may be resumed from another folder than the one where it began.
+        return None if path is None else path.absolute()
+
+    @model_validator(mode="after")
+    def _refuse_a_fraction_of_nothing(self) -> SupervisedOptions:
+        usual = type(self).model_fields["validation_fraction"].default
+        if self.validation is not None and self.validation_fraction != usual:
+            raise ValueError("validation_fraction has an effect without validation only; got both")
+        return self

@@ -1,0 +1,101 @@
+"""Examples into those to train on, to validate and to test."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from elman.errors import DataError
+from elman.randomness import generator
+from elman.readers import Example
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Examples by what they are for."""
+
+    train: list[Example]
+    validation: list[Example]
+    test: list[Example]
+
+    def repeated(self) -> int:
+        """Return how many examples of validation and test stand in training too: of those the answer is known."""
+        known = {_identity(example.x) for example in self.train}
+        return sum(_identity(example.x) in known for example in (*self.validation, *self.test))
+
+
+def divided(examples: Sequence[Example], fraction: float, seed: int, where: str) -> Parts:
+    """Divide the examples of one file or folder.
+
+    What says its part goes there. Where nobody says "validation", a share of the others is drawn for it: whole groups
+    where examples name groups; else as large a share of every label, where labels are few, as of all.
+
+    Args:
+        examples: In the order of the data.
+        fraction: Share for validation, in (0, 1).
+        seed: Seed of the draw.
+        where: Name of the data, for errors.
+
+    Raises:
+        DataError: no example is left for training, or none for validation.
+    """
+    said = Parts(*([e for e in examples if e.part == part] for part in ("train", "validation", "test")))
+    rest = [example for example in examples if example.part is None]
+    if said.validation:
+        parts = Parts(said.train + rest, said.validation, said.test)
+    else:
+        drawn = _drawn(said.train + rest, fraction, seed)
+        kept = [example for n, example in enumerate(said.train + rest) if n not in drawn]
+        parts = Parts(kept, [(said.train + rest)[n] for n in sorted(drawn)], said.test)
+    for name, found in (("to train on", parts.train), ("to validate", parts.validation)):
+        if not found:
+            raise DataError(
+                f"{where}: must leave at least one example {name}; it has {len(examples):,}, and "
+                f"{fraction:.0%} of what names no part is kept for validation",
+                "give more examples, or validation data of its own with --validation",
+            )
+    return parts
+
+
+def _drawn(examples: Sequence[Example], fraction: float, seed: int) -> set[int]:
+    """Numbers of the examples that validate."""
+    draws = generator(seed, "validation")
+    if any(example.group is not None for example in examples):
+        return _whole_groups(examples, fraction, draws)
+    rows: dict[Hashable, list[int]] = {}
+    for n, example in enumerate(examples):
+        rows.setdefault(example.y if isinstance(example.y, str) else None, []).append(n)
+    if len(rows) * 2 * max(1.0, 1 / fraction) > len(examples):  # too few of each label to give a share of it
+        rows = {None: list(range(len(examples)))}
+    found: set[int] = set()
+    for numbers in rows.values():
+        order = torch.randperm(len(numbers), generator=draws).tolist()
+        found.update(numbers[n] for n in order[: round(fraction * len(numbers))])
+    return found
+
+
+def _whole_groups(examples: Sequence[Example], fraction: float, draws: torch.Generator) -> set[int]:
+    """Groups in a drawn order, as long as they fit; an example without a group is one by itself."""
+    names = [f"group {e.group}" if e.group is not None else f"example {n}" for n, e in enumerate(examples)]
+    sizes = Counter(names)
+    order = list(sizes)
+    taken: set[str] = set()
+    room = max(fraction * len(examples), min(sizes.values()) if len(sizes) > 1 else 0)
+    for n in torch.randperm(len(order), generator=draws).tolist():
+        if sizes[order[n]] <= room:
+            taken.add(order[n])
+            room -= sizes[order[n]]
+    return {n for n, name in enumerate(names) if name in taken}
+
+
+def _identity(x: Any) -> Hashable:
+    return x if isinstance(x, Hashable) else id(x)
+
+
+def labels_of(examples: Iterable[Example]) -> list[str]:
+    """Return the labels of examples that have one."""
+    return [example.y for example in examples if isinstance(example.y, str)]

@@ -1,0 +1,163 @@
+"""Tasks whose examples say what the answer is: what a task adds, and everything that it does not have to.
+
+A task is one class: how it reads, what it learns of the training data before training (vocabularies, labels, means),
+how an example becomes numbers, its network, its answers and their metrics. The rest is the same for all and stands
+here, in `supervised_problem` (training) and in `supervised_model` (use).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from torch import nn
+
+from elman.codecs.saved import Codec
+from elman.equations import Cell
+from elman.readers import Example, Reading
+from elman.tasks.fingerprint import fingerprint_of
+from elman.tasks.options import SupervisedOptions
+from elman.training import TrainingConfig
+
+if TYPE_CHECKING:
+    from elman.tasks.supervised_model import SupervisedModel
+    from elman.tasks.supervised_problem import SupervisedProblem
+
+Config = TypeVar("Config", bound=SupervisedOptions)
+Answer = dict[str, Any]
+"""What a model says of an example, as JSON values."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """An example as numbers.
+
+    Args:
+        x: What the network reads, without its batch.
+        y: What it is to say; None where nobody said it.
+        length: Steps of x; batches are made of similar lengths.
+    """
+
+    x: Any
+    y: Any
+    length: int
+
+
+@dataclass(frozen=True)
+class Setting(Generic[Config]):
+    """What stands before training begins and is saved with a model.
+
+    Args:
+        config: Options.
+        codecs: What was learnt of the training data, by name.
+        cell: The cell.
+    """
+
+    config: Config
+    codecs: Mapping[str, Any]
+    cell: Cell
+
+
+class SupervisedTask(ABC, Generic[Config]):
+    """A task by examples; see `Task` for its attributes.
+
+    Attributes:
+        selection: Validation metric by which the best weights are chosen.
+        unit: What the items of a loss are called: "examples", "words".
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    shape: ClassVar[str]
+    config: ClassVar[type[Any]]
+    training: ClassVar[type[TrainingConfig]]
+    selection: ClassVar[str] = "loss"
+    unit: ClassVar[str] = "examples"
+
+    # ---- what a task says
+
+    @abstractmethod
+    def read(self, path: Path, how: Reading, config: Config) -> Iterator[Example]:
+        """Yield the examples of a file or folder; what cannot be used goes to `how.rejects`."""
+
+    @abstractmethod
+    def fit(self, examples: Sequence[Example], config: Config) -> dict[str, Codec]:
+        """Return what has to be known of the training examples before training, by name."""
+
+    @abstractmethod
+    def encode(self, example: Example, setting: Setting[Config]) -> Item:
+        """Return an example as numbers.
+
+        Raises:
+            DataError: it cannot be used; the text begins with `example.where`.
+        """
+
+    @abstractmethod
+    def network(self, setting: Setting[Config], seed: int, examples: Sequence[Example] = ()) -> nn.Module:
+        """Build the network, with a method `loss(x, y)` that returns elman.heads.Loss.
+
+        Args:
+            setting: Options, codecs, cell.
+            seed: Seed of its first values.
+            examples: Those to train on, for what depends on them and is not saved (weights of classes); none in use.
+        """
+
+    @abstractmethod
+    def collate(self, items: Sequence[Item], setting: Setting[Config]) -> tuple[Any, Any]:
+        """Return x and y of a batch as the network takes them; y is None where an item has none."""
+
+    @abstractmethod
+    def answers(self, network: Any, x: Any, setting: Setting[Config]) -> list[Answer]:
+        """Return what the network, in evaluation mode, says of each example of a batch."""
+
+    @abstractmethod
+    def measure(self, answers: Sequence[Answer], truths: Sequence[Any]) -> dict[str, float]:
+        """Return the metrics of answers, given the y of each example; `selection` among them unless it is "loss"."""
+
+    @abstractmethod
+    def show(self, x: Any, answer: Answer) -> str:
+        """Return a line for people about an example and its answer."""
+
+    @abstractmethod
+    def example(self, folder: Path) -> list[str]:
+        """Write a small generated example into a new folder; return command lines to try on it."""
+
+    # ---- what a task may say
+
+    def augmented(self, item: Item, setting: Setting[Config]) -> Item:
+        """Return a training example changed at random, drawn by elman.randomness; here: as it is."""
+        return item
+
+    def described(self, setting: Setting[Config]) -> str:
+        """Return what was learnt of the data, in a few words: "2 labels, vocabulary 1,234"."""
+        return ", ".join(f"{name} {codec.size:,}" for name, codec in setting.codecs.items() if hasattr(codec, "size"))
+
+    def validated(self, network: Any, x: Any, setting: Setting[Config]) -> list[Answer]:
+        """Return answers for a validation during training, where the final ones take long; here: the same."""
+        return self.answers(network, x, setting)
+
+    def draw(self, examples: Sequence[Example], answers: Sequence[Answer], folder: Path) -> list[Path]:
+        """Draw what people can look at into a folder; return the files. Here: nothing."""
+        return []
+
+    # ---- what is the same for all
+
+    def fingerprints(self, data: Path, config: Config) -> dict[str, Any]:
+        """See `Task`."""
+        parts = {"train": data, "validation": config.validation, "test": config.test}
+        return {name: fingerprint_of(path) for name, path in parts.items() if path is not None}
+
+    def problem(self, data: Path, config: Config, seed: int, folder: Path) -> SupervisedProblem:
+        """See `Task`."""
+        from elman.tasks.supervised_problem import SupervisedProblem
+
+        return SupervisedProblem(self, data, config, seed, folder)
+
+    def load(self, folder: Path) -> SupervisedModel:
+        """See `Task`."""
+        from elman.tasks.supervised_model import SupervisedModel
+
+        return SupervisedModel.load(self, folder)

@@ -1,0 +1,184 @@
+"""Text classification: sentiment, topics, languages; a text in, one of K labels out; many to one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from elman.architectures import ManyToOne, Ragged, TokenVectors
+from elman.codecs.labels import Labels
+from elman.codecs.vocabulary import Vocabulary
+from elman.errors import DataError
+from elman.heads import SoftmaxHead
+from elman.metrics import Confusion, accuracy
+from elman.readers import Example, Reading
+from elman.readers.labelled_text import read_labelled_text
+from elman.readers.words import words_of
+from elman.tasks.generated import write_reviews
+from elman.tasks.options import SupervisedOptions
+from elman.tasks.parts import labels_of
+from elman.tasks.supervised import Answer, Item, Setting, SupervisedTask
+from elman.tasks.word_vectors import WordVectorOptions, first_vectors, further_words
+from elman.training import TrainingConfig
+
+
+class TextClassificationOptions(WordVectorOptions, SupervisedOptions):
+    """Options of text classification."""
+
+    level: Literal["word", "character"] = Field("word", description="what a token is")
+    lowercase: bool = Field(True, description="read texts in lower case")
+    vocabulary_size: int | None = Field(None, ge=2, le=10_000_000, description="most tokens to keep; without it all")
+    min_count: int = Field(1, ge=1, le=10**9, description="tokens met less often become <unk>")
+    embedding_size: int = Field(200, ge=1, le=65_536, description="length of token vectors")
+    forgetting: float = Field(
+        0.25,
+        ge=0,
+        le=1e6,
+        description="training forgets a token met n times with probability forgetting / (forgetting + n)",
+    )
+    bidirectional: bool = Field(True, description="read from both ends")
+    pooling: Literal["last", "mean", "max", "attention", "centre"] = Field(
+        "max", description="how the outputs of all steps become one vector"
+    )
+    dense: tuple[int, ...] = Field((), description="sizes of plain layers before the output; repeat for several")
+    balance: float = Field(
+        0.0, ge=0, le=1, description="weight of rare labels in the loss: 0 by their number, 1 all labels alike"
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the truth given to all labels")
+    dropout: float = Field(0.5, ge=0, lt=1, description="between layers and before the output")
+    input_dropout: float = Field(0.3, ge=0, lt=1, description="of token vectors, the same at all steps")
+
+
+class TextClassificationTraining(TrainingConfig):
+    """Options of training, with the defaults of text classification."""
+
+    default_epochs: ClassVar[int] = 12
+    default_patience: ClassVar[int] = 4
+
+    learning_rate: float = Field(2e-3, gt=0, le=1e4, description="highest learning rate")
+    weight_decay: float = Field(0.01, ge=0, le=1e3, description="decay of matrices; biases and other vectors have none")
+    warmup_steps: int = Field(50, ge=0, le=10**9, description="steps over which the learning rate rises linearly")
+    patience: int | None = Field(
+        None, ge=1, le=10**6, description="stop after n evaluations without a new best; 4 when no budget is given"
+    )
+
+
+class TextClassification(SupervisedTask[TextClassificationOptions]):
+    """A label for each text."""
+
+    name = "text-classification"
+    summary = "the label of a text: sentiment, topic, language"
+    shape = "many to one"
+    config = TextClassificationOptions
+    training = TextClassificationTraining
+    selection = "accuracy"
+
+    def read(self, path: Path, how: Reading, config: TextClassificationOptions) -> Iterator[Example]:
+        """Yield texts with their labels; see elman.readers.labelled_text."""
+        return read_labelled_text(path, how)
+
+    def fit(self, examples: Sequence[Example], config: TextClassificationOptions) -> dict[str, Any]:
+        """Return the vocabulary and the labels of the training texts."""
+        found = labels_of(examples)
+        labels = Labels.build(found)
+        if labels.size < 2:
+            raise DataError(f"labels: must be at least 2 to tell apart; training data has {found[:1]} only")
+        texts = [self._tokens(example.x, config) for example in examples]
+        met = {token.lower() if config.lowercase else token for text in texts for token in text}
+        vocabulary = Vocabulary.build(
+            texts,
+            size=config.vocabulary_size,
+            min_count=config.min_count,
+            lowercase=config.lowercase,
+            further=further_words(config, met),
+        )
+        return {"vocabulary": vocabulary, "labels": labels}
+
+    @staticmethod
+    def _tokens(text: str, config: TextClassificationOptions) -> list[str]:
+        return [word.text for word in words_of(text)] if config.level == "word" else list(text)
+
+    def encode(self, example: Example, setting: Setting[TextClassificationOptions]) -> Item:
+        """Return token numbers (T,) and the number of the label."""
+        if not isinstance(example.x, str) or not (tokens := self._tokens(example.x, setting.config)):
+            raise DataError(f"{example.where}: text must hold at least one token; got {str(example.x)[:80]!r}")
+        numbers = torch.tensor(setting.codecs["vocabulary"].encode(tokens))
+        label = None if example.y is None else setting.codecs["labels"].encode(example.y, example.where)
+        return Item(numbers, label, len(tokens))
+
+    def network(
+        self, setting: Setting[TextClassificationOptions], seed: int, examples: Sequence[Example] = ()
+    ) -> ManyToOne:
+        """Token vectors, recurrent layers, pooling, plain layers, softmax."""
+        config, vocabulary, labels = setting.config, setting.codecs["vocabulary"], setting.codecs["labels"]
+        inputs = TokenVectors(
+            vocabulary.size,
+            config.embedding_size,
+            dropout=config.input_dropout,
+            forgetting=vocabulary.forgetting(config.forgetting) if examples and config.forgetting else None,
+            first=first_vectors(config, vocabulary, config.embedding_size, seed) if examples else None,
+            seed=seed,
+        )
+        weights = labels.balance(labels_of(examples), config.balance) if examples and config.balance else None
+        head = partial(SoftmaxHead, classes=labels.size, label_smoothing=config.label_smoothing, class_weights=weights)
+        return ManyToOne(
+            inputs,
+            head,
+            bidirectional=config.bidirectional,
+            pooling=config.pooling,
+            dense=config.dense,
+            seed=seed,
+            **config.recurrent(setting.cell),
+        )
+
+    def collate(
+        self, items: Sequence[Item], setting: Setting[TextClassificationOptions]
+    ) -> tuple[Ragged, Tensor | None]:
+        """Return token numbers (B, T) with lengths, and labels (B,)."""
+        x = padded([item.x for item in items])
+        labelled = all(item.y is not None for item in items)
+        return x, torch.tensor([item.y for item in items]) if labelled else None
+
+    def answers(self, network: Any, x: Ragged, setting: Setting[TextClassificationOptions]) -> list[Answer]:
+        """Return the most probable label and the probabilities of all."""
+        return class_answers(network.head.probabilities(network(x)), setting.codecs["labels"])
+
+    def measure(self, answers: Sequence[Answer], truths: Sequence[Any]) -> dict[str, float]:
+        """Return accuracy and macro F1."""
+        return class_metrics(answers, truths)
+
+    def show(self, x: Any, answer: Answer) -> str:
+        """Return label, its probability and the text."""
+        return f"{answer['label']}\t{answer['probabilities'][answer['label']]:.4f}\t{x}"
+
+    def example(self, folder: Path) -> list[str]:
+        """Write made-up reviews."""
+        write_reviews(folder / "reviews.csv")
+        return ["elman train text-classification reviews.csv --epochs 5", "elman predict reviews-model -"]
+
+
+def padded(sequences: Sequence[Tensor]) -> Ragged:
+    """Return sequences (T_i, ...) as one tensor (B, T, ...), zero beyond each length."""
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    return Ragged(torch.nn.utils.rnn.pad_sequence(list(sequences), batch_first=True), lengths)
+
+
+def class_answers(probabilities: Tensor, labels: Labels) -> list[Answer]:
+    """Return the most probable label of each row of probabilities (B, K), and the probability of each label."""
+    found: list[Answer] = []
+    for best, row in zip(probabilities.argmax(dim=1).tolist(), probabilities.tolist(), strict=True):
+        found.append({"label": labels.names[best], "probabilities": dict(zip(labels.names, row, strict=True))})
+    return found
+
+
+def class_metrics(answers: Sequence[Answer], truths: Sequence[str]) -> dict[str, float]:
+    """Return accuracy and macro F1 of the labels in answers."""
+    found = [answer["label"] for answer in answers]
+    confusion = Confusion.of(found, truths, sorted({*found, *truths}))
+    return {"accuracy": accuracy(found, truths), "macro_f1": confusion.macro_f1()}
