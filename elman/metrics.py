@@ -7,9 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from elman.codecs.spans import Span
 
-RISING = frozenset({"accuracy", "macro_f1", "span_f1"})
+RISING = frozenset({"accuracy", "macro_f1", "span_f1", "mcc", "auroc", "auprc"})
 """Metrics of which more is better."""
 
 
@@ -112,6 +115,95 @@ class Confusion:
         """Return the mean F1 over the classes that were true or answered at least once."""
         met = [ratios.f1 for ratios in self.ratios().values() if ratios.found + ratios.wanted]
         return sum(met) / len(met) if met else 0.0
+
+    def mcc(self) -> float:
+        """Return Matthews' correlation coefficient, from -1 to 1; 0 where only one class was true or answered.
+
+            (c s - sum over k of p_k t_k) / sqrt((s^2 - sum of p_k^2) (s^2 - sum of t_k^2))
+
+        with c right of s answers, class k answered p_k times and true t_k times.
+
+        Source: Gorodkin 2004, "Comparing two K-category assignments by a K-category correlation coefficient".
+        """
+        ratios = self.ratios().values()
+        total = sum(r.wanted for r in ratios)
+        said = total**2 - sum(r.found**2 for r in ratios)
+        true = total**2 - sum(r.wanted**2 for r in ratios)
+        covariance = total * sum(r.right for r in ratios) - sum(r.found * r.wanted for r in ratios)
+        return covariance / math.sqrt(said * true) if said and true else 0.0
+
+
+Numbers = npt.NDArray[np.float64]
+
+
+def auroc(scores: Numbers, positive: npt.NDArray[np.bool_]) -> float:
+    """Return the area under the ROC curve: the probability that a positive scores above a negative, ties half.
+
+    Args:
+        scores: (N,).
+        positive: (N,), which of them are.
+
+    Returns:
+        From 0 to 1; NaN where there is no positive or no negative.
+    """
+    ones = int(positive.sum())
+    pairs = ones * (len(scores) - ones)
+    if not pairs:
+        return math.nan
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]  # from 1, the mean rank where scores are equal
+    return float((ranks[positive].sum() - ones * (ones + 1) / 2) / pairs)
+
+
+def auprc(scores: Numbers, positive: npt.NDArray[np.bool_]) -> float:
+    """Return the area under the curve of precision over recall, as average precision.
+
+        sum over thresholds n, from the highest score on, of (recall_n - recall_{n-1}) precision_n
+
+    Args:
+        scores: (N,); equal ones are one threshold.
+        positive: (N,), which of them are.
+
+    Returns:
+        From 0 to 1; NaN where there is no positive.
+    """
+    if not positive.any():
+        return math.nan
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.diff(scores[order]) != 0, True)  # the last of each group of equal scores
+    right = np.cumsum(positive[order])[last]
+    precision = right / (np.flatnonzero(last) + 1)
+    return float((np.diff(right, prepend=0) / positive.sum()) @ precision)
+
+
+def areas(probabilities: Numbers, classes: npt.NDArray[np.int64]) -> dict[str, float]:
+    """Return "auroc" and "auprc": of class 1 against class 0, of more classes the mean of each against the rest.
+
+    Args:
+        probabilities: (N, K), K at least 2.
+        classes: (N,), the true ones.
+
+    Returns:
+        The mean leaves out classes that are true never or always, for which there is no area; NaN where no class is
+        left.
+    """
+    every = range(1, 2) if probabilities.shape[1] == 2 else range(probabilities.shape[1])
+    met = [k for k in every if 0 < (classes == k).sum() < len(classes)]
+    found = {
+        "auroc": [auroc(probabilities[:, k], classes == k) for k in met],
+        "auprc": [auprc(probabilities[:, k], classes == k) for k in met],
+    }
+    return {name: float(np.mean(values)) if values else math.nan for name, values in found.items()}
+
+
+def mae(found: Numbers, wanted: Numbers) -> float:
+    """Return the mean absolute error, sum |y - y^| / N, in the unit of the values; each array has shape (N,)."""
+    return float(np.abs(wanted - found).mean())
+
+
+def rmse(found: Numbers, wanted: Numbers) -> float:
+    """Return the root of the mean squared error, sqrt(sum (y - y^)^2 / N), in the unit of the values (N,)."""
+    return float(np.sqrt(np.square(wanted - found).mean()))
 
 
 def span_ratios(found: Sequence[Sequence[Span]], wanted: Sequence[Sequence[Span]]) -> dict[str, Ratios]:

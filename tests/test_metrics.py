@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import random
 
+import numpy as np
 import pytest
+from sklearn import metrics as sklearn_metrics
 
 from elman.codecs.spans import Span
-from elman.metrics import Confusion, Ratios, accuracy, span_ratios
+from elman.metrics import Confusion, Ratios, accuracy, areas, auprc, auroc, mae, rmse, span_ratios
 
 NAMES = ("a", "b", "c", "never")
 
@@ -49,3 +52,37 @@ def test_spans_are_right_when_begin_end_and_kind_are() -> None:
         "per": Ratios(1, 2, 2),
     }
     assert span_ratios(found, wanted)[""].f1 == pytest.approx(2 / 7)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_mcc_and_areas_are_those_of_scikit_learn(seed: int) -> None:
+    draws = np.random.default_rng(seed)
+    for classes in (2, 4):
+        wanted = draws.integers(0, classes, 80)
+        scores = np.round(draws.dirichlet(np.ones(classes), 80) + 0.3 * np.eye(classes)[wanted], 1)  # with many ties
+        said = scores.argmax(axis=1)
+        names = [str(k) for k in range(classes)]
+        confusion = Confusion.of([str(k) for k in said], [str(k) for k in wanted], names)
+        assert confusion.mcc() == pytest.approx(sklearn_metrics.matthews_corrcoef(wanted, said), abs=1e-12)
+        one = np.array([wanted == k for k in range(classes)]).T
+        one, own = (one[:, 1], scores[:, 1]) if classes == 2 else (one, scores)
+        assert areas(scores, wanted) == {
+            "auroc": pytest.approx(sklearn_metrics.roc_auc_score(one, own), abs=1e-12),
+            "auprc": pytest.approx(sklearn_metrics.average_precision_score(one, own), abs=1e-12),
+        }
+
+
+def test_areas_have_no_value_without_both_classes() -> None:
+    scores, none = np.array([0.2, 0.8]), np.zeros(2, dtype=bool)
+    assert math.isnan(auroc(scores, none)) and math.isnan(auprc(scores, none)) and math.isnan(auroc(scores, ~none))
+    assert auprc(scores, ~none) == 1.0
+    three = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.5, 0.4, 0.1]])
+    assert areas(three, np.array([0, 1, 0]))["auroc"] == 1.0, "the class that nobody met has no part in the mean"
+    assert math.isnan(areas(three, np.array([1, 1, 1]))["auprc"])
+    assert Confusion.of(["a", "a"], ["a", "b"], "ab").mcc() == 0.0
+
+
+def test_errors_of_numbers_are_in_their_unit() -> None:
+    found, wanted = np.array([1.0, 2.0, 6.0]), np.array([1.0, 4.0, 2.0])
+    assert mae(found, wanted) == 2.0
+    assert rmse(found, wanted) == pytest.approx(math.sqrt(20 / 3))
