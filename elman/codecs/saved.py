@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from elman.codecs.columns import Columns
 from elman.codecs.dna import Nucleotides
 from elman.codecs.labels import Labels
 from elman.codecs.vocabulary import Vocabulary
@@ -22,7 +23,7 @@ class Codec(Protocol):
         """Return JSON values that its class rebuilds."""
 
 
-KINDS: dict[str, Any] = {codec.kind: codec for codec in (Vocabulary, Labels, Nucleotides)}
+KINDS: dict[str, Any] = {codec.kind: codec for codec in (Vocabulary, Labels, Nucleotides, Columns)}
 """Classes with `from_json`, by the kind that is saved."""
 
 

@@ -9,9 +9,9 @@ from elman.errors import DataError, MissingInputError, UsageError, nearest
 from elman.readers.examples import Example, Reading, shown
 from elman.readers.fasta import SUFFIXES, fasta_records, is_fasta
 from elman.readers.nucleotides import check_nucleotides
-from elman.readers.tables import Row, form_of, rows
+from elman.readers.tables import TABLES, Row, form_of, rows
 
-FORMS = ("auto", "folder", "fasta", "csv", "tsv", "jsonl")
+FORMS = ("auto", "folder", "fasta", *TABLES)
 COLUMNS = ("sequence", "label", "labels", "id", "group", "part")
 
 
@@ -21,12 +21,12 @@ def read_dna(path: Path, how: Reading, labels: Path | None = None) -> Iterator[E
         folder          FOLDER/LABEL.fa, .fasta, .fna, each also .gz: one file a class; other files are not read
         fasta           a file; labels come from a table with columns "id" and "label"
         csv, tsv        a header; columns "sequence", and "label" or "labels": one letter a base
-        jsonl           the same; "labels" may be a list
+        jsonl, parquet  the same; "labels" may be a list
 
     Args:
         path: File or folder; files may be compressed by gzip.
         how: Form, encoding, columns ("sequence", "label", "labels", "id", "group", "part"), rejects.
-        labels: Table with the labels of a FASTA file: .csv, .tsv or .jsonl.
+        labels: Table with the labels of a FASTA file.
 
     Raises:
         MissingInputError, DataError, StorageError: something cannot be read or used.

@@ -9,9 +9,9 @@ from pathlib import Path
 from elman.errors import DataError, MissingInputError, UsageError, nearest
 from elman.readers.examples import Example, Reading, shown
 from elman.readers.lines import lines
-from elman.readers.tables import Row, form_of, rows
+from elman.readers.tables import TABLES, Row, form_of, rows
 
-FORMS = ("auto", "csv", "tsv", "jsonl", "folders", "files", "fasttext", "label-first", "lines")
+FORMS = ("auto", *TABLES, "folders", "files", "fasttext", "label-first", "lines")
 MARK = "__label__"
 
 
@@ -20,14 +20,15 @@ def read_labelled_text(path: Path, how: Reading) -> Iterator[Example]:
 
         csv, tsv     a header; columns "text" and "label"
         jsonl        a line is {"text": ..., "label": ...}
+        parquet      columns "text" and "label"
         folders      FOLDER/LABEL/anything.txt, one text a file
         files        FOLDER/LABEL.txt, one text a line
         fasttext     a line is "__label__LABEL text"
         label-first  a line is "LABEL text"
         lines        a line is a text without a label
 
-    Without a form the name tells: .csv, .tsv, .jsonl; a folder holds folders or files; other files are fastText if
-    their first line begins so, else label-first, or lines where no labels are needed.
+    Without a form the name tells: .csv, .tsv, .jsonl, .parquet; a folder holds folders or files; other files are
+    fastText if their first line begins so, else label-first, or lines where no labels are needed.
 
     Args:
         path: File or folder; files may be compressed by gzip.
@@ -39,7 +40,7 @@ def read_labelled_text(path: Path, how: Reading) -> Iterator[Example]:
     """
     how.known_columns("text", "label", "group", "part")
     form = _form(path, how)
-    if form in ("csv", "tsv", "jsonl"):
+    if form in TABLES:
         needed = ("text", "label") if how.labelled else ("text",)
         for row in rows(path, form, how, needed):
             yield from _of_row(row, how)

@@ -1,4 +1,4 @@
-"""Tables: CSV, TSV and JSON lines to one dictionary a row, with the line where it begins."""
+"""Tables: CSV, TSV, JSON lines and Parquet to one dictionary a row, with the line where it begins."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elman.errors import DataError, ModelFileError, nearest
+from elman.errors import DataError, MissingExtraError, ModelFileError, nearest
 from elman.readers.examples import Reading, shown
 from elman.readers.lines import lines
+from elman.readers.text import check_readable
 from elman.storage import parse_json
 
-FORMS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+FORMS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+TABLES = ("csv", "tsv", "jsonl", "parquet")
 PARTS = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation", "test": "test"}
 
 # Python's limit for one field, 128 KiB, is less than a long document.
@@ -56,7 +58,7 @@ class Row:
 
 
 def form_of(path: Path) -> str | None:
-    """Return the form of table that a file's name tells: "csv", "tsv" or "jsonl"; None for another name."""
+    """Return the form of table that a file's name tells: one of TABLES; None for another name."""
     return FORMS.get(Path(path.name.removesuffix(".gz")).suffix.lower())
 
 
@@ -65,7 +67,7 @@ def rows(path: Path, form: str, how: Reading, needed: tuple[str, ...]) -> Iterat
 
     Args:
         path: The file.
-        form: "csv", "tsv" or "jsonl".
+        form: One of TABLES.
         how: Encoding, columns, what happens to rows that cannot be used.
         needed: What every row must have; empty text counts as missing.
 
@@ -73,15 +75,20 @@ def rows(path: Path, form: str, how: Reading, needed: tuple[str, ...]) -> Iterat
         DataError: a column is missing in the header; or a row cannot be used and is not to be skipped.
     """
     wanted = [how.column(name) for name in needed]
-    found = (
-        _json_rows(path, how) if form == "jsonl" else _separated_rows(path, how, wanted, "," if form == "csv" else "\t")
-    )
-    for row in found:
+    for row in _rows(path, form, how, wanted):
         missing = [name for name in wanted if row.values.get(name) is None or not str(row.values[name]).strip()]
         if missing:
             how.rejects.refuse(row.where, f"{missing[0]} must not be empty; got {_got(row, missing[0])}")
         else:
             yield row
+
+
+def _rows(path: Path, form: str, how: Reading, wanted: list[str]) -> Iterator[Row]:
+    if form == "parquet":
+        return _parquet_rows(path)
+    if form == "jsonl":
+        return _json_rows(path, how)
+    return _separated_rows(path, how, wanted, "," if form == "csv" else "\t")
 
 
 def _got(row: Row, name: str) -> str:
@@ -155,3 +162,23 @@ def _json_rows(path: Path, how: Reading) -> Iterator[Row]:
             yield Row(where, values)
         else:
             how.rejects.refuse(where, f"must be a JSON object; got {shown(text)}")
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    try:
+        import pyarrow  # type: ignore[import-untyped]
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{path}: reading Parquet needs pyarrow, which is not installed", "pip install 'elman[tables]'"
+        ) from error
+    check_readable(path)
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                for values in batch.to_pylist():
+                    number += 1
+                    yield Row(f"{path}: row {number}", values)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{path}: must be a whole Parquet file; {str(error).splitlines()[0]}") from None
