@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from elman.architectures.encoder import Encoder
-from elman.architectures.inputs import Inputs, Numbers, Ragged, TokenVectors
+from elman.architectures.inputs import Inputs, Numbers, Ragged, StackedFrames, TokenVectors
 from elman.architectures.language_model import LanguageModel
 from elman.architectures.pooling import POOLINGS, Pooling
 from elman.architectures.shapes import MakeHead, ManyToManyInStep, ManyToOne, OneToOne
@@ -22,6 +22,7 @@ __all__ = [
     "Pooling",
     "Ragged",
     "SpelledWords",
+    "StackedFrames",
     "TokenVectors",
     "WordsAndLetters",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from elman.codecs.audio import SoundFeatures
 from elman.codecs.columns import Columns
 from elman.codecs.dna import Nucleotides
 from elman.codecs.labels import Labels
@@ -23,7 +24,7 @@ class Codec(Protocol):
         """Return JSON values that its class rebuilds."""
 
 
-KINDS: dict[str, Any] = {codec.kind: codec for codec in (Vocabulary, Labels, Nucleotides, Columns)}
+KINDS: dict[str, Any] = {codec.kind: codec for codec in (Vocabulary, Labels, Nucleotides, Columns, SoundFeatures)}
 """Classes with `from_json`, by the kind that is saved."""
 
 

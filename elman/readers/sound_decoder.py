@@ -1,0 +1,91 @@
+"""The program that decodes sound files, one a line of standard input, in a process of its own; see elman.readers.apart.
+
+It knows nothing of Elman, so that it starts fast and whatever a damaged file does to libsndfile ends here.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+_OGG_PAGE = 27
+_LAST_PAGE = 4
+_LARGEST_PAGE = _OGG_PAGE + 255 + 255 * 255
+# What programs write that did not know the length when they began.
+_UNKNOWN_LENGTHS = (0, 0x7FFFFFFF, 0xFFFFFFFF)
+
+
+def decode(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Return rate, frames and channels of a sound, and its samples, channels averaged, as float32."""
+    import numpy as np
+    import soundfile  # type: ignore[import-untyped]
+
+    if problem := missing_end(path):
+        return {"error": problem}, b""
+    try:
+        with soundfile.SoundFile(path) as file:
+            promised = file.frames
+            samples = file.read(dtype="float32", always_2d=True)  # (N, channels)
+            facts = {"rate": file.samplerate, "frames": len(samples), "channels": file.channels}
+    except soundfile.LibsndfileError as error:
+        return {"error": f"must be a sound file that libsndfile can read; got {error.error_string}"}, b""
+    if len(samples) < promised:
+        return {"error": f"must have the {promised:,} samples that it announces; got {len(samples):,}"}, b""
+    mono = samples.mean(axis=1, dtype=np.float32)
+    if not np.isfinite(mono).all():
+        return {"error": "must have finite samples; got NaN or infinity"}, b""
+    return facts, mono.tobytes()
+
+
+def missing_end(path: Path) -> str | None:
+    """Return what is wrong with a file that was cut off where libsndfile would not notice; None where nothing is."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] == b"RIFF" and head[8:] == b"WAVE":
+            return _missing_wave(file, path.stat().st_size)
+        if head[:4] == b"OggS":
+            file.seek(max(path.stat().st_size - _LARGEST_PAGE, 0))
+            return _missing_page(file.read())
+    return None
+
+
+def _missing_wave(file: Any, size: int) -> str | None:
+    while len(chunk := file.read(8)) == 8:
+        name, announced = struct.unpack("<4sI", chunk)
+        there = size - file.tell()
+        if name == b"data":
+            if announced > there and announced not in _UNKNOWN_LENGTHS:
+                return f"must have the {announced:,} bytes of samples that it announces; got {there:,}"
+            return None
+        file.seek(announced + announced % 2, 1)
+    return None  # without samples: libsndfile says so
+
+
+def _missing_page(tail: bytes) -> str | None:
+    at = tail.rfind(b"OggS")
+    page = tail[at:] if at >= 0 else b""
+    segments = page[_OGG_PAGE - 1] if len(page) >= _OGG_PAGE else 0
+    table = page[_OGG_PAGE : _OGG_PAGE + segments]
+    whole = len(table) == segments and len(page) >= _OGG_PAGE + segments + sum(table)
+    if len(page) < _OGG_PAGE or not whole or not page[5] & _LAST_PAGE:
+        return "must end with the last page of its Ogg stream; got one that is cut off"
+    return None
+
+
+def main() -> None:
+    """Answer each line, a path as JSON, with a line of facts as JSON and the bytes whose number it tells."""
+    for line in sys.stdin.buffer:
+        try:
+            facts, data = decode(Path(json.loads(line)))
+        except (OSError, MemoryError) as error:
+            reason = getattr(error, "strerror", None) or str(error) or "more samples than there is memory for"
+            facts, data = {"error": f"must be readable; got {reason}"}, b""
+        sys.stdout.buffer.write(json.dumps({**facts, "bytes": len(data)}).encode() + b"\n" + data)
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()
