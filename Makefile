@@ -2,7 +2,7 @@
 #   make demo    train a small model, see its perplexity fall, read samples
 #   make test    the test suite (ELMAN_DATA=FOLDER adds the tests on public data sets)
 #   make check   format, lint, types
-#   make bench   how exact every cell is, the gradient-flow table, the synthetic problems
+#   make bench   how exact every cell is, how fast beside its peers, the gradient-flow table, the synthetic problems
 #   make docs    the documentation as a static site in site/
 
 PYTHON ?= python3
@@ -10,6 +10,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet install -c requirements/constraints.txt
 INSTALLED := $(VENV)/installed
 INSTALLED_DOCS := $(VENV)/installed-docs
+INSTALLED_BENCH := $(VENV)/installed-bench
 
 .PHONY: demo test check bench docs clean
 .DELETE_ON_ERROR:
@@ -25,8 +26,9 @@ check: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-bench: $(INSTALLED)
+bench: $(INSTALLED_BENCH)
 	$(VENV)/bin/python -m benchmarks.cells
+	$(VENV)/bin/python -m benchmarks.engine
 	$(VENV)/bin/python -m benchmarks.gradient_flow
 	$(VENV)/bin/python -m benchmarks.synthetic
 
@@ -42,6 +44,10 @@ $(INSTALLED): pyproject.toml requirements/constraints.txt $(wildcard csrc/*.* cs
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) scikit-build-core nanobind cmake ninja
 	$(PIP) --no-build-isolation -e ".[dev]"
+	touch $@
+
+$(INSTALLED_BENCH): $(INSTALLED)
+	$(PIP) --no-build-isolation -e ".[bench]"
 	touch $@
 
 $(INSTALLED_DOCS): $(INSTALLED)
