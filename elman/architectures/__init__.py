@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from elman.architectures.convolution import FramePatterns, StepPatterns
 from elman.architectures.encoder import Encoder
 from elman.architectures.inputs import Inputs, Numbers, Ragged, StackedFrames, TokenVectors
 from elman.architectures.language_model import LanguageModel
@@ -12,6 +13,7 @@ from elman.architectures.spelled_words import SpelledWords, WordsAndLetters
 __all__ = [
     "POOLINGS",
     "Encoder",
+    "FramePatterns",
     "Inputs",
     "LanguageModel",
     "MakeHead",
@@ -23,6 +25,7 @@ __all__ = [
     "Ragged",
     "SpelledWords",
     "StackedFrames",
+    "StepPatterns",
     "TokenVectors",
     "WordsAndLetters",
 ]

@@ -140,9 +140,8 @@ class Columns:
     @property
     def size(self) -> int:
         """Length of the vectors, I."""
-        return sum(column.axes for column in self.columns) + sum(
-            calendar_of(part, None).shape[1] for part in self.calendar
-        )
+        of_calendar = (int(calendar_of(part, None).shape[1]) for part in self.calendar)
+        return sum([*(column.axes for column in self.columns), *of_calendar])
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,16 +28,19 @@ class Apart:
         program: File of the program; it imports nothing of Elman.
         needs: The library it decodes with.
         extra: The extra of Elman that has this library.
+        arguments: Of the program.
         seconds: Longest time for one file.
 
     Raises:
         MissingExtraError: the library is not installed.
     """
 
-    def __init__(self, program: Path, needs: str, extra: str, seconds: float = 600.0) -> None:
+    def __init__(
+        self, program: Path, needs: str, extra: str, arguments: Sequence[str] = (), seconds: float = 600.0
+    ) -> None:
         if find_spec(needs) is None:
             raise MissingExtraError(f"{extra}: {needs} must be installed; got none", f"pip install 'elman[{extra}]'")
-        self.program, self.seconds = program, seconds
+        self.program, self.arguments, self.seconds = program, arguments, seconds
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Apart:
@@ -87,7 +90,7 @@ class Apart:
     def _begin(self) -> subprocess.Popen[bytes]:
         # -P: the program's folder is not a place to import from. One thread: files are decoded one by one.
         return subprocess.Popen(
-            [sys.executable, "-P", str(self.program)],
+            [sys.executable, "-P", str(self.program), *self.arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -1,0 +1,184 @@
+"""Clips with a label each, or one for every frame: manifests, folders by class; videos and folders of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from elman.errors import DataError, MissingInputError, UsageError, nearest
+from elman.readers import video_decoder
+from elman.readers.apart import Apart
+from elman.readers.examples import Example, Reading
+from elman.readers.tables import TABLES, Row, form_of, rows
+
+FORMS = ("auto", *TABLES, "folders", "clips")
+VIDEOS = (".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".gif")
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Frames (T, S, S, C) of bytes, of a file or folder. Two are equal if their frames are."""
+
+    path: Path
+    frames: npt.NDArray[np.uint8]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Clip) and np.array_equal(self.frames, other.frames)
+
+    def __hash__(self) -> int:
+        return hash((self.frames.shape, self.frames.tobytes()))
+
+
+@dataclass(frozen=True)
+class VideoReading(Reading):
+    """How clips are read.
+
+    Args:
+        size: S, width and height that frames are made, whatever shape they had.
+        colour: Three channels; otherwise one of brightness.
+        frames_per_second: How many frames of a video are kept; None for all. Folders of images have no times.
+    """
+
+    size: int = 32
+    colour: bool = False
+    frames_per_second: float | None = None
+
+
+def read_videos(path: Path, how: VideoReading) -> Iterator[Example]:
+    """Yield the clips of a manifest, folder or file with their labels.
+
+        csv, tsv, jsonl, parquet  a manifest: columns "path", from the manifest's folder on, and "label"; or "labels",
+                                  one for every frame, with blanks between them or as a list
+        folders                   FOLDER/LABEL/clip.mp4
+        clips                     FOLDER/clip.mp4, or one clip, without labels
+
+    A folder of images, in order of their names, is a clip, too.
+
+    Args:
+        path: Manifest, folder or clip.
+        how: Form, columns ("path", "label", "labels", "group", "part"), what becomes of frames, rejects.
+
+    Raises:
+        MissingInputError, DataError, StorageError: something cannot be read or used.
+        MissingExtraError: PyAV is not installed.
+        UsageError: an unknown form or column.
+    """
+    how.known_columns("path", "label", "labels", "group", "part")
+    form = _form(path, how)
+    with Clips(how) as clips:
+        for row in _rows(path, form, how):
+            try:
+                yield _example(row, clips, how)
+            except (DataError, MissingInputError) as error:
+                how.rejects.take(row.where, _at(row.where, error))
+
+
+def _at(where: str, error: DataError | MissingInputError) -> DataError:
+    """The error of a clip, with the line of the manifest that names it."""
+    return DataError(error.message if error.message.startswith(where) else f"{where}: {error.message}", error.hint)
+
+
+def _form(path: Path, how: Reading) -> str:
+    if how.form not in FORMS:
+        raise UsageError(f"format: must be one of {', '.join(FORMS)}; got {how.form!r}{nearest(how.form, FORMS)}")
+    if not path.exists():
+        raise MissingInputError(f"{path}: data must exist; got none", "check the path and the working folder")
+    form = how.form
+    if form == "auto":
+        form = form_of(path) or ("folders" if path.is_dir() and how.labelled else "clips")
+    if form in TABLES and path.is_dir():
+        raise DataError(f"{path}: must be a file for format {form}; got a folder")
+    if form == "folders" and not path.is_dir():
+        raise DataError(f"{path}: must be a folder with a folder for each label, or a manifest; got a file")
+    if form == "clips" and how.labelled:
+        raise DataError(
+            f"{path}: must have a label a clip; got a clip without one",
+            "name a folder with a folder for each label, or a manifest with columns path and label",
+        )
+    return form
+
+
+def _rows(path: Path, form: str, how: Reading) -> Iterator[Row]:
+    """Where clips stand, their paths and what is said of them, under the names of the columns."""
+    if form in TABLES:
+        for row in rows(path, form, how, ("path",)):
+            yield Row(row.where, {**row.values, how.column("path"): path.parent / str(row.values[how.column("path")])})
+    elif form == "clips":
+        for clip in [path] if not path.is_dir() or _images(path) else _inside(path):
+            yield Row(str(clip), {how.column("path"): clip})
+    else:
+        for folder in filter(Path.is_dir, _inside(path)):
+            for clip in _inside(folder):
+                yield Row(str(clip), {how.column("path"): clip, how.column("label"): folder.name})
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Clips or folders of them in a folder, by name; other files are not read."""
+    found = [e for e in sorted(folder.iterdir()) if e.is_dir() or e.suffix.lower() in VIDEOS]
+    return [entry for entry in found if not entry.name.startswith(".")]
+
+
+def _images(folder: Path) -> list[Path]:
+    return [e for e in sorted(folder.iterdir()) if e.suffix.lower() in IMAGES and not e.name.startswith(".")]
+
+
+class Clips:
+    """Decodes clips for as long as the block lasts, each apart from this process.
+
+    Args:
+        how: What becomes of frames.
+
+    Raises:
+        MissingExtraError: PyAV is not installed.
+    """
+
+    def __init__(self, how: VideoReading) -> None:
+        self.size, self.channels = how.size, 3 if how.colour else 1
+        arguments = (str(how.size), "rgb24" if how.colour else "gray", str(how.frames_per_second or 0))
+        self._apart = Apart(Path(video_decoder.__file__), "av", "video", arguments)
+
+    def __enter__(self) -> Clips:
+        self._apart.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._apart.__exit__(*error)
+
+    def clip(self, path: Path) -> tuple[Clip, list[int], int]:
+        """Return a clip, the numbers of the frames that were kept, and how many there were.
+
+        Raises:
+            MissingInputError: there is none.
+            DataError: it cannot be decoded.
+        """
+        if not path.is_dir():
+            facts, data = self._apart.decode(path)
+            return Clip(path, self._frames(data)), facts["kept"], facts["count"]
+        images = _images(path)
+        if not images:
+            raise DataError(f"{path}: must hold images, {', '.join(IMAGES)}; got none")
+        frames = [self._frames(self._apart.decode(image)[1])[:1] for image in images]
+        return Clip(path, np.concatenate(frames)), list(range(len(frames))), len(frames)
+
+    def _frames(self, data: bytes) -> npt.NDArray[np.uint8]:
+        return np.frombuffer(data, dtype=np.uint8).reshape(-1, self.size, self.size, self.channels)
+
+
+def _example(row: Row, clips: Clips, how: Reading) -> Example:
+    group, part = row.group(how), row.part(how)
+    one, each = (row.values.get(how.column(name)) for name in ("label", "labels"))
+    if how.labelled and one in (None, "") and each in (None, "", []):
+        raise DataError(f"{row.where}: must have a label, or labels for every frame; got {', '.join(row.values)}")
+    clip, kept, count = clips.clip(row.values[how.column("path")])
+    if each in (None, "", []):
+        return Example(row.where, clip, None if one in (None, "") else str(one).strip(), group, part)
+    labels = tuple(map(str, each)) if isinstance(each, list) else tuple(str(each).split())
+    if len(labels) != count:
+        raise DataError(f"{row.where}: must have a label a frame; got {count} frames and {len(labels)} labels")
+    return Example(row.where, clip, tuple(labels[n] for n in kept), group, part)

@@ -1,0 +1,155 @@
+"""Clips: every form reads the same frames, labels of clips and of frames, and broken files cost themselves alone."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from elman.errors import DataError, MissingInputError, UsageError
+from elman.readers.examples import Rejects
+from elman.readers.videos import VideoReading, read_videos
+
+GREYS = (40, 200, 120, 80)
+
+
+def write_clip(path: Path, greys: tuple[int, ...] = GREYS, codec: str = "mpeg4") -> Path:
+    """A clip of 48 x 32 pixels, 4 frames a second, each frame of one grey with a black left half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=Fraction(4))
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        for grey in greys:
+            pixels = np.full((32, 48, 3), grey, dtype=np.uint8)
+            pixels[:, :24] = 0
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def write_images(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for n, grey in enumerate(GREYS):
+        pixels = np.full((32, 48), grey, dtype=np.uint8)
+        pixels[:, :24] = 0
+        Image.fromarray(pixels).save(folder / f"{n:02}.png")
+    return folder
+
+
+def check(frames: np.ndarray, channels: int = 1) -> None:
+    assert frames.shape == (len(GREYS), 8, 8, channels) and frames.dtype == np.uint8
+    assert np.abs(frames[:, :, 5:].mean(axis=(1, 2, 3)) - GREYS).max() < 8, "lossy, but these greys"
+    assert frames[:, :, :3].max() < 16
+
+
+@pytest.mark.parametrize("name", ["x.mp4", "x.avi", "x.webm", "images"])
+@pytest.mark.parametrize("colour", [False, True])
+def test_every_kind_of_clip_has_the_same_frames(name: str, colour: bool, tmp_path: Path) -> None:
+    path = tmp_path / "walk" / name
+    if name == "images":
+        write_images(path)
+    else:
+        write_clip(path, codec="libvpx" if name == "x.webm" else "mpeg4")
+    (found,) = read_videos(tmp_path, VideoReading(size=8, colour=colour))
+    assert (found.where, found.y) == (str(path), "walk")
+    check(found.x.frames, 3 if colour else 1)
+
+
+def test_manifests_name_labels_of_clips_and_frames(tmp_path: Path) -> None:
+    write_clip(tmp_path / "clips" / "a.mp4")
+    rows = [
+        {"path": "clips/a.mp4", "label": "walk", "who": "ann", "split": "dev"},
+        {"path": "clips/a.mp4", "labels": "up up down down", "who": "bob", "split": "test"},
+        {"path": str(tmp_path / "clips/a.mp4"), "labels": ["a", "b", "c", "d"], "who": "bob", "split": "train"},
+    ]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="ascii")
+    columns = {"group": "who", "part": "split"}
+    found = list(read_videos(tmp_path / "m.jsonl", VideoReading(columns=columns, size=8)))
+    assert [(e.y, e.group, e.part) for e in found] == [
+        ("walk", "ann", "validation"),
+        (("up", "up", "down", "down"), "bob", "test"),
+        (("a", "b", "c", "d"), "bob", "train"),
+    ]
+    fewer = VideoReading(columns=columns, size=8, frames_per_second=2)
+    assert [e.y for e in read_videos(tmp_path / "m.jsonl", fewer)][1:] == [("up", "down"), ("a", "c")]
+    assert len(next(read_videos(tmp_path / "m.jsonl", fewer)).x.frames) == 2
+
+
+def test_without_labels_clips_are_enough(tmp_path: Path) -> None:
+    write_clip(tmp_path / "clips" / "b.mp4")
+    write_images(tmp_path / "clips" / "a")
+    (tmp_path / "clips" / "README.md").write_text("about", encoding="ascii")
+    how = VideoReading(labelled=False, size=8)
+    for path, names in ((tmp_path / "clips", ["a", "b.mp4"]), (tmp_path / "clips" / "a", ["a"])):
+        found = list(read_videos(path, how))
+        assert [(e.x.path.name, e.y) for e in found] == [(name, None) for name in names]
+    assert len(list(read_videos(tmp_path / "clips" / "b.mp4", how))) == 1
+
+
+BROKEN = {
+    "a text": ("b.mp4", b"this is no video", "must be a video or image that FFmpeg can read"),
+    "nothing": ("b.mp4", b"", "must hold something; the file is empty"),
+    "half of a clip, its index lost": ("b.mp4", None, "must be a video|must hold moving pictures"),
+    "half of a clip, its index whole": (
+        "b.avi",
+        None,
+        "must be a video|must have the 4 frames that it announces|corrupt",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_clip_is_told_or_left_out(case: str, tmp_path: Path) -> None:
+    name, data, message = BROKEN[case]
+    for good in ("a.mp4", "c.mp4"):
+        write_clip(tmp_path / "up" / good)
+    broken = tmp_path / "up" / name
+    whole = write_clip(broken).read_bytes()
+    # An AVI has its index at the end, its headers and frames before it.
+    cut = len(whole) // 2 if name == "b.mp4" else whole.rindex(b"idx1") - 200
+    broken.write_bytes(whole[:cut] if data is None else data)
+    with pytest.raises(DataError, match=rf"{name}: .*({message})"):
+        list(read_videos(tmp_path, VideoReading(size=8)))
+    rejects = Rejects(skip=True)
+    found = list(read_videos(tmp_path, VideoReading(rejects, size=8)))
+    assert [e.x.path.name for e in found] == ["a.mp4", "c.mp4"]
+    assert [row["where"] for row in rejects.rows] == [str(broken)]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("x.mp4,,", "must have a label, or labels for every frame"),
+        ("x.mp4,,a b c", "must have a label a frame; got 4 frames and 3 labels"),
+        ("y.mp4,a,", r"y\.mp4: file must exist; got none"),
+        (",a,", "path must not be empty"),
+        ("empty,a,", "must hold images, .*; got none"),
+    ],
+)
+def test_rows_that_cannot_be_used_are_told_with_their_line(row: str, message: str, tmp_path: Path) -> None:
+    write_clip(tmp_path / "x.mp4")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "m.csv").write_text(f"path,label,labels\nx.mp4,a,\n{row}\n", encoding="ascii")
+    with pytest.raises(DataError, match=rf"m\.csv:3: .*{message}"):
+        list(read_videos(tmp_path / "m.csv", VideoReading(size=8)))
+    rejects = Rejects(skip=True)
+    assert len(list(read_videos(tmp_path / "m.csv", VideoReading(rejects, size=8)))) == 1 == len(rejects)
+
+
+def test_options_and_paths_that_do_not_fit_are_told(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "x.mp4")
+    with pytest.raises(DataError, match="must have a label a clip"):
+        list(read_videos(path, VideoReading()))
+    with pytest.raises(DataError, match="must be a folder with a folder for each label"):
+        list(read_videos(path, VideoReading(form="folders")))
+    with pytest.raises(DataError, match="must be a file for format csv"):
+        list(read_videos(tmp_path, VideoReading(form="csv")))
+    with pytest.raises(UsageError, match=r"format: must be one of .*; got 'folder'; did you mean 'folders'"):
+        list(read_videos(tmp_path, VideoReading(form="folder")))
+    with pytest.raises(MissingInputError, match="data must exist"):
+        list(read_videos(tmp_path / "none", VideoReading()))
