@@ -23,26 +23,46 @@ struct Batch {
   std::vector<int64_t> offset;   // (steps + 1) first row of a step
   std::vector<int32_t> step_of;  // row -> step
   bool reverse = false;
+  bool packed = false;  // the caller's rows lie step by step, in this order of sequences
 
   int64_t rows() const { return offset.back(); }
 };
 
 Batch make_batch(int sequences, int steps, const int64_t* lengths, bool reverse);
 
+// A batch from how many sequences reach each step, as torch's PackedSequence says it.
+Batch make_packed_batch(int steps, const int64_t* sizes, bool reverse);
+
+// Where the rows of a caller's array lie: floats from one sequence to the next and from one step to the next. Packed rows
+// follow one another `step` floats apart.
+struct Layout {
+  int64_t sequence = 0, step = 0;
+  bool packed = false;
+
+  int64_t place(const Batch& batch, int b, int64_t time) const {
+    return packed ? (batch.offset[time] + b) * step : batch.order[b] * sequence + time * step;
+  }
+};
+
 struct Arrays {
   std::vector<const float*> parameters;
   const float* x = nullptr;
+  Layout x_layout;
   std::vector<const float*> start;   // (B, S) by state
   std::vector<Mask> masks;
   float* y = nullptr;
+  Layout y_layout;
   std::vector<float*> final;         // (B, S) by state
 };
 
 // What the derivatives come from and go to; a null pointer where nothing is wanted.
 struct Gradients {
   const float* dy = nullptr;
+  Layout dy_layout;
   std::vector<const float*> d_final;
   float* dx = nullptr;
+  Layout dx_layout;
+  bool add_dx = false;  // to what dx holds already
   std::vector<float*> d_parameters;  // zero at the start
   std::vector<float*> d_start;
 };

@@ -97,11 +97,10 @@ inline int chunk_end(const Batch& batch, int first) {
   return t;
 }
 
-inline void clear_padding(const Batch& batch, float* data, int width, int index, int threads) {
-  for (int b = index; b < batch.sequences; b += threads) {
-    float* row = data + (static_cast<size_t>(batch.order[b]) * batch.steps + batch.length[b]) * width;
-    std::fill(row, row + static_cast<size_t>(batch.steps - batch.length[b]) * width, 0.0f);
-  }
+inline void clear_padding(const Batch& batch, float* data, const Layout& layout, int width, int index, int threads) {
+  if (batch.packed) return;
+  for (int b = index; b < batch.sequences; b += threads)
+    for (int t = batch.length[b]; t < batch.steps; ++t) std::fill_n(data + layout.place(batch, b, t), width, 0.0f);
 }
 
 inline void load_start(Bound& bound) {
@@ -137,7 +136,7 @@ inline void forward(const Plan& plan, const Batch& batch, const Arrays& arrays, 
   run_on_team(threads, [&](int index, int used, Barrier& barrier) {
     const FlushToZero flush;
     const Worker worker{bound, scratch[index], barrier, index, used, split_for(plan, plan.forward, batch, used)};
-    clear_padding(batch, arrays.y, plan.output_size, index, used);
+    clear_padding(batch, arrays.y, arrays.y_layout, plan.output_size, index, used);
     for (int t = 0; t < batch.steps && batch.live[t] > 0;) {
       const int end = chunk_end(batch, t);
       size_t group = 0;
@@ -190,7 +189,7 @@ inline void backward(const Plan& plan, const Batch& batch, const Arrays& arrays,
   run_on_team(threads, [&](int index, int used, Barrier& barrier) {
     const FlushToZero flush;
     const Worker worker{bound, scratch[index], barrier, index, used, split_for(plan, plan.backward, batch, used)};
-    if (gradients.dx) clear_padding(batch, gradients.dx, plan.input_size, index, used);
+    if (gradients.dx && !gradients.add_dx) clear_padding(batch, gradients.dx, gradients.dx_layout, plan.input_size, index, used);
     for (size_t i = starts.size(); i-- > 0;) {
       const int first = starts[i], end = chunk_end(batch, first);
       for (int t = end; t-- > first;) worker.step(plan.backward.step, 0, t);

@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "arena.h"
+#include "arrays.h"
 #include "dispatch.h"
 
 namespace nb = nanobind;
@@ -16,9 +17,11 @@ using namespace elman;
 
 namespace {
 
-using Floats = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
-using ReadFloats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
-using Lengths = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Floats = Array<float, Dense::all>;
+using ReadFloats = Array<const float, Dense::all>;
+using Rows = Array<float, Dense::rows>;
+using ReadRows = Array<const float, Dense::rows>;
+using Counts = Array<const int64_t, Dense::all>;
 
 const Target& target_named(const std::string& name) {
   const Target* target = find_target(name);
@@ -30,47 +33,51 @@ void expect(bool holds, const char* what) {
   if (!holds) throw std::invalid_argument(what);
 }
 
-std::vector<const float*> pointers(const std::vector<ReadFloats>& arrays) {
-  std::vector<const float*> found;
-  for (const ReadFloats& a : arrays) found.push_back(a.data());
-  return found;
-}
-
-Batch checked_batch(int64_t sequences, int64_t steps, const std::optional<Lengths>& lengths, bool reverse) {
+Batch checked_batch(int64_t sequences, int64_t steps, const std::optional<Counts>& lengths, bool reverse) {
   expect(sequences > 0 && steps > 0 && sequences < (1 << 30) && steps < (1 << 30), "batch: B and T must be positive");
   if (lengths) {
-    expect(static_cast<int64_t>(lengths->shape(0)) == sequences, "lengths: must have shape (B,)");
+    expect(lengths->ndim() == 1 && lengths->shape(0) == sequences, "lengths: must have shape (B,)");
     for (int64_t b = 0; b < sequences; ++b) expect(lengths->data()[b] >= 1 && lengths->data()[b] <= steps, "lengths: must be from 1 to T");
   }
   return make_batch(static_cast<int>(sequences), static_cast<int>(steps), lengths ? lengths->data() : nullptr, reverse);
 }
 
-// A plan and where it runs. Every array is checked against the plan here; below, pointers are trusted.
+Batch checked_packed_batch(const Counts& sizes, bool reverse) {
+  expect(sizes.ndim() == 1 && sizes.size() > 0 && sizes.size() < (1 << 30) && sizes.data()[0] < (1 << 30), "batch sizes: must have shape (T,)");
+  const int64_t* size = sizes.data();
+  for (size_t t = 0; t < sizes.size(); ++t) expect(size[t] > 0 && (t == 0 || size[t] <= size[t - 1]), "batch sizes: must be positive and never rise");
+  return make_packed_batch(static_cast<int>(sizes.size()), size, reverse);
+}
+
+// A plan and where it runs. Rows (x, y and their derivatives) are (B, T, I) with any distance of sequences and steps, and
+// counts the lengths (B,) then; or they are packed, (rows, I), and counts the batch sizes (T,). Every array is checked against the plan here; below, pointers are trusted.
 class Engine {
  public:
   Engine(Plan plan, const std::string& target) : plan_(std::move(plan)), target_(&target_named(target)) {}
 
   size_t packed_floats(bool back) const { return elman::packed_floats(plan_, back ? plan_.backward : plan_.forward); }
 
-  size_t workspace_floats(int64_t sequences, int64_t steps, const std::optional<Lengths>& lengths, bool keep) const {
+  size_t workspace_floats(int64_t sequences, int64_t steps, const std::optional<Counts>& lengths, bool keep) const {
     return elman::workspace_floats(plan_, checked_batch(sequences, steps, lengths, false), keep);
   }
 
+  size_t packed_workspace_floats(const Counts& sizes, bool keep) const {
+    return elman::workspace_floats(plan_, checked_packed_batch(sizes, false), keep);
+  }
+
   void pack(const std::vector<ReadFloats>& parameters, Floats packed, bool back, int threads) const {
-    check_parameters(parameters);
     check_packed(packed, back);
-    const std::vector<const float*> from = pointers(parameters);
+    const std::vector<const float*> from = parameter_pointers(parameters);
     nb::gil_scoped_release release;
     target_->pack(plan_, back ? plan_.backward : plan_.forward, from, packed.data(), threads);
   }
 
-  void forward(const std::vector<ReadFloats>& parameters, ReadFloats packed, Floats workspace, ReadFloats x, std::optional<Lengths> lengths,
-               const std::vector<ReadFloats>& start, const std::vector<ReadFloats>& masks, Floats y, const std::vector<Floats>& final,
+  void forward(const std::vector<ReadFloats>& parameters, ReadFloats packed, Floats workspace, ReadRows x, std::optional<Counts> counts,
+               const std::vector<ReadFloats>& start, const std::vector<ReadFloats>& masks, Rows y, const std::vector<Floats>& final,
                bool reverse, bool keep, int threads) const {
-    const Batch batch = batch_of(x, lengths, reverse);
-    Arrays arrays = arrays_of(parameters, x, start, masks);
-    check_rows(y, batch, plan_.output_size, "y: must have shape (B, T, O)");
-    arrays.y = y.data();
+    const Batch batch = batch_of(x, counts, reverse);
+    Arrays arrays = arrays_of(batch, parameters, x, start, masks);
+    arrays.y = y.data(), arrays.y_layout = layout_of(y, batch, plan_.output_size, "y: must have shape (B, T, O), or (rows, O)");
     check_states(final, batch, "final: must be one a state, of shape (B, S)");
     for (const Floats& f : final) arrays.final.push_back(f.data());
     check_packed(packed, false);
@@ -79,23 +86,23 @@ class Engine {
     target_->forward(plan_, batch, arrays, packed.data(), workspace.data(), keep, threads);
   }
 
-  void backward(const std::vector<ReadFloats>& parameters, ReadFloats packed, Floats workspace, ReadFloats x, std::optional<Lengths> lengths,
-                const std::vector<ReadFloats>& start, const std::vector<ReadFloats>& masks, std::optional<ReadFloats> dy,
-                const std::vector<std::optional<ReadFloats>>& d_final, std::optional<Floats> dx,
+  void backward(const std::vector<ReadFloats>& parameters, ReadFloats packed, Floats workspace, ReadRows x, std::optional<Counts> counts,
+                const std::vector<ReadFloats>& start, const std::vector<ReadFloats>& masks, std::optional<ReadRows> dy,
+                const std::vector<std::optional<ReadFloats>>& d_final, std::optional<Rows> dx,
                 const std::vector<std::optional<Floats>>& d_parameters, const std::vector<std::optional<Floats>>& d_start, bool reverse,
-                int threads) const {
-    const Batch batch = batch_of(x, lengths, reverse);
-    const Arrays arrays = arrays_of(parameters, x, start, masks);
+                int threads, bool add_dx) const {
+    const Batch batch = batch_of(x, counts, reverse);
+    const Arrays arrays = arrays_of(batch, parameters, x, start, masks);
     Gradients gradients;
-    if (dy) check_rows(*dy, batch, plan_.output_size, "dy: must have shape (B, T, O)");
-    if (dx) check_rows(*dx, batch, plan_.input_size, "dx: must have shape (B, T, I)");
-    gradients.dy = dy ? dy->data() : nullptr;
-    gradients.dx = dx ? dx->data() : nullptr;
+    if (dy) gradients.dy = dy->data(), gradients.dy_layout = layout_of(*dy, batch, plan_.output_size, "dy: must have the shape of y");
+    if (dx) gradients.dx = dx->data(), gradients.dx_layout = layout_of(*dx, batch, plan_.input_size, "dx: must have the shape of x");
+    gradients.add_dx = add_dx;
     expect(d_parameters.size() == parameters.size(), "d_parameters: one a parameter");
-    for (size_t i = 0; i < d_parameters.size(); ++i) {
+    for (size_t i = 0; i < d_parameters.size(); ++i)
       expect(!d_parameters[i] || d_parameters[i]->size() == parameters[i].size(), "d_parameters: must have the shape of the parameter");
-      gradients.d_parameters.push_back(d_parameters[i] ? d_parameters[i]->data() : nullptr);
-    }
+    each_parameter(parameters, [&](size_t array, size_t at) {
+      gradients.d_parameters.push_back(d_parameters[array] ? d_parameters[array]->data() + at : nullptr);
+    });
     check_packed(packed, true);
     check_workspace(workspace, batch, true);
     expect(d_final.size() == plan_.states.size() && d_start.size() == plan_.states.size(), "d_final, d_start: one a state");
@@ -112,11 +119,24 @@ class Engine {
   const char* target() const { return target_->name; }
 
  private:
-  void check_parameters(const std::vector<ReadFloats>& parameters) const {
-    expect(parameters.size() == plan_.parameter_rows.size(), "parameters: must be those of the plan");
-    for (size_t i = 0; i < parameters.size(); ++i)
-      expect(parameters[i].size() == static_cast<size_t>(plan_.parameter_rows[i]) * std::max(1, plan_.parameter_columns[i]),
-             "parameters: must have the sizes of the plan");
+  // Calls f(array, floats before it there) for each parameter of the plan; an array holds one, or several row after row.
+  template <class F>
+  void each_parameter(const std::vector<ReadFloats>& arrays, F f) const {
+    size_t array = 0, at = 0;
+    for (size_t i = 0; i < plan_.parameter_rows.size(); ++i) {
+      const size_t floats = static_cast<size_t>(plan_.parameter_rows[i]) * std::max(1, plan_.parameter_columns[i]);
+      expect(array < arrays.size() && at + floats <= arrays[array].size(), "parameters: must have the sizes of the plan");
+      f(array, at);
+      at += floats;
+      if (at == arrays[array].size()) ++array, at = 0;
+    }
+    expect(array == arrays.size(), "parameters: must be those of the plan");
+  }
+
+  std::vector<const float*> parameter_pointers(const std::vector<ReadFloats>& arrays) const {
+    std::vector<const float*> found;
+    each_parameter(arrays, [&](size_t array, size_t at) { found.push_back(arrays[array].data() + at); });
+    return found;
   }
 
   template <class Array>
@@ -128,14 +148,19 @@ class Engine {
     expect(a.size() >= elman::workspace_floats(plan_, batch, keep), "workspace: too small");
   }
 
-  Batch batch_of(const ReadFloats& x, const std::optional<Lengths>& lengths, bool reverse) const {
-    expect(x.ndim() == 3 && static_cast<int>(x.shape(2)) == plan_.input_size, "x: must have shape (B, T, I)");
-    return checked_batch(x.shape(0), x.shape(1), lengths, reverse);
+  Batch batch_of(const ReadRows& x, const std::optional<Counts>& counts, bool reverse) const {
+    expect(x.ndim() == 3 || (x.ndim() == 2 && counts), "x: must have shape (B, T, I), or (rows, I) with batch sizes");
+    return x.ndim() == 3 ? checked_batch(x.shape(0), x.shape(1), counts, reverse) : checked_packed_batch(*counts, reverse);
   }
 
   template <class Array>
-  void check_rows(const Array& a, const Batch& batch, int width, const char* what) const {
-    expect(a.size() == static_cast<size_t>(batch.sequences) * batch.steps * width, what);
+  Layout layout_of(const Array& a, const Batch& batch, int width, const char* what) const {
+    if (batch.packed) {
+      expect(a.ndim() == 2 && a.shape(0) == batch.rows() && a.shape(1) == width, what);
+      return {0, a.stride(0), true};
+    }
+    expect(a.ndim() == 3 && a.shape(0) == batch.sequences && a.shape(1) == batch.steps && a.shape(2) == width, what);
+    return {a.stride(0), a.stride(1), false};
   }
 
   template <class ArrayList>
@@ -145,21 +170,19 @@ class Engine {
       expect(arrays[s].size() == static_cast<size_t>(batch.sequences) * plan_.states[s].width, what);
   }
 
-  Arrays arrays_of(const std::vector<ReadFloats>& parameters, const ReadFloats& x, const std::vector<ReadFloats>& start,
+  Arrays arrays_of(const Batch& batch, const std::vector<ReadFloats>& parameters, const ReadRows& x, const std::vector<ReadFloats>& start,
                    const std::vector<ReadFloats>& masks) const {
-    check_parameters(parameters);
     Arrays arrays;
-    arrays.parameters = pointers(parameters);
-    arrays.x = x.data();
-    expect(start.size() == plan_.states.size(), "start: one a state");
-    for (size_t s = 0; s < start.size(); ++s) expect(start[s].size() == x.shape(0) * plan_.states[s].width, "start: must have shape (B, S)");
-    arrays.start = pointers(start);
+    arrays.parameters = parameter_pointers(parameters);
+    arrays.x = x.data(), arrays.x_layout = layout_of(x, batch, plan_.input_size, "x: must have shape (B, T, I), or (rows, I)");
+    check_states(start, batch, "start: must be one a state, of shape (B, S)");
+    for (const ReadFloats& s : start) arrays.start.push_back(s.data());
     expect(masks.size() == plan_.mask_sizes.size(), "masks: must be those of the plan");
     for (size_t m = 0; m < masks.size(); ++m) {
-      expect(masks[m].ndim() == 3 && masks[m].shape(0) == x.shape(0) && (masks[m].shape(1) == 1 || masks[m].shape(1) == x.shape(1)) &&
-                 static_cast<int>(masks[m].shape(2)) == plan_.mask_sizes[m],
+      expect(masks[m].ndim() == 3 && masks[m].shape(0) == batch.sequences && (masks[m].shape(1) == 1 || masks[m].shape(1) == batch.steps) &&
+                 masks[m].shape(2) == plan_.mask_sizes[m],
              "masks: must have shape (B, 1, S) or (B, T, S)");
-      arrays.masks.push_back({masks[m].data(), static_cast<int64_t>(masks[m].shape(1))});
+      arrays.masks.push_back({masks[m].data(), masks[m].shape(1)});
     }
     return arrays;
   }
@@ -245,12 +268,13 @@ NB_MODULE(_engine, m) {
       .def(nb::init<Plan, const std::string&>(), nb::arg("plan"), nb::arg("target"))
       .def("packed_floats", &Engine::packed_floats, nb::arg("back"))
       .def("workspace_floats", &Engine::workspace_floats, nb::arg("sequences"), nb::arg("steps"), nb::arg("lengths").none(), nb::arg("keep"))
+      .def("packed_workspace_floats", &Engine::packed_workspace_floats, nb::arg("sizes"), nb::arg("keep"))
       .def("pack", &Engine::pack, nb::arg("parameters"), nb::arg("packed"), nb::arg("back"), nb::arg("threads"))
-      .def("forward", &Engine::forward, nb::arg("parameters"), nb::arg("packed"), nb::arg("workspace"), nb::arg("x"), nb::arg("lengths").none(), nb::arg("start"), nb::arg("masks"),
+      .def("forward", &Engine::forward, nb::arg("parameters"), nb::arg("packed"), nb::arg("workspace"), nb::arg("x"), nb::arg("counts").none(), nb::arg("start"), nb::arg("masks"),
            nb::arg("y"), nb::arg("final"), nb::arg("reverse"), nb::arg("keep"), nb::arg("threads"))
-      .def("backward", &Engine::backward, nb::arg("parameters"), nb::arg("packed"), nb::arg("workspace"), nb::arg("x"), nb::arg("lengths").none(),
+      .def("backward", &Engine::backward, nb::arg("parameters"), nb::arg("packed"), nb::arg("workspace"), nb::arg("x"), nb::arg("counts").none(),
            nb::arg("start"), nb::arg("masks"), nb::arg("dy").none(), nb::arg("d_final"), nb::arg("dx").none(), nb::arg("d_parameters"), nb::arg("d_start"),
-           nb::arg("reverse"), nb::arg("threads"))
+           nb::arg("reverse"), nb::arg("threads"), nb::arg("add_dx") = false)
       .def_prop_ro("target", &Engine::target);
 
   m.def("targets", &targets_here, "Targets that this processor runs, best first.");

@@ -1,7 +1,9 @@
 // Runs the passes of a programme over rows and columns.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <functional>
 
 #include "layout.h"
 #include "pointwise.h"
@@ -103,12 +105,11 @@ struct Scratch {
   }
 };
 
-// The row of the caller's arrays that a row of the workspace stands for, in an array of `steps` steps a sequence.
-inline int64_t source_row(const Batch& batch, int64_t row, int64_t steps, bool reversible) {
+// Where the row of a caller's array lies that a row of the workspace stands for.
+inline int64_t place_of(const Batch& batch, const Layout& layout, int64_t row, bool reversible) {
   const int t = batch.step_of[row];
   const int b = static_cast<int>(row - batch.offset[t]);
-  const int64_t time = steps == 1 ? 0 : reversible && batch.reverse ? batch.length[b] - 1 - t : t;
-  return static_cast<int64_t>(batch.order[b]) * steps + time;
+  return layout.place(batch, b, reversible && batch.reverse ? batch.length[b] - 1 - t : t);
 }
 
 // One tile: rows x columns of a pass.
@@ -153,14 +154,15 @@ class TileRun {
 
   void run(const Instruction& i) const {
     switch (i.code) {
-      case Opcode::load_x: return load(i, bound_.arrays.x, bound_.plan.input_size, bound_.batch.steps, true);
-      case Opcode::load_dy: return load(i, bound_.gradients->dy, bound_.plan.output_size, bound_.batch.steps, true);
+      case Opcode::load_x: return load(i, bound_.arrays.x, bound_.arrays.x_layout, bound_.plan.input_size, true);
+      case Opcode::load_dy: return load(i, bound_.gradients->dy, bound_.gradients->dy_layout, bound_.plan.output_size, true);
       case Opcode::load_mask: {
         const Mask& m = bound_.arrays.masks[i.number];
-        return load(i, m.data, bound_.plan.mask_sizes[i.number], m.steps, false);
+        const int width = bound_.plan.mask_sizes[i.number];
+        return load(i, m.data, {m.steps * width, m.steps == 1 ? 0 : width}, width, false);
       }
-      case Opcode::store_y: return store(i, bound_.arrays.y, bound_.plan.output_size);
-      case Opcode::store_dx: return store(i, bound_.gradients->dx, bound_.plan.input_size);
+      case Opcode::store_y: return store(i, bound_.arrays.y, bound_.arrays.y_layout, bound_.plan.output_size, false);
+      case Opcode::store_dx: return store(i, bound_.gradients->dx, bound_.gradients->dx_layout, bound_.plan.input_size, bound_.gradients->add_dx);
       case Opcode::store_next: return store_next(i);
       default: compute(i.code, tile_, view(i.target, column_), view(i.a, column_), view(i.b, column_), view(i.c, column_));
     }
@@ -184,14 +186,14 @@ class TileRun {
     return {};
   }
 
-  void load(const Instruction& i, const float* from, int width, int64_t steps, bool reversible) const {
+  void load(const Instruction& i, const float* from, const Layout& layout, int width, bool reversible) const {
     const View to = view(i.target, column_);
     const int real = std::clamp(width - column_, 0, tile_.columns);
     for (int r = 0; r < tile_.rows; ++r) {
       float* out = to.data + r * to.stride;
       if (from) {
-        const int64_t row = source_row(bound_.batch, rows_.first + static_cast<int64_t>(r) * rows_.stride, steps, reversible);
-        std::memcpy(out, from + row * width + column_, sizeof(float) * real);
+        const float* row = from + place_of(bound_.batch, layout, rows_.first + static_cast<int64_t>(r) * rows_.stride, reversible);
+        std::memcpy(out, row + column_, sizeof(float) * real);
         std::fill(out + real, out + tile_.columns, 0.0f);
       } else {
         std::fill_n(out, tile_.columns, 0.0f);
@@ -199,12 +201,14 @@ class TileRun {
     }
   }
 
-  void store(const Instruction& i, float* to, int width) const {
+  void store(const Instruction& i, float* to, const Layout& layout, int width, bool add) const {
     const View from = view(i.a, column_);
     const int real = std::clamp(width - column_, 0, tile_.columns);
     for (int r = 0; r < tile_.rows; ++r) {
-      const int64_t row = source_row(bound_.batch, rows_.first + static_cast<int64_t>(r) * rows_.stride, bound_.batch.steps, true);
-      std::memcpy(to + row * width + column_, from.data + r * from.stride, sizeof(float) * real);
+      float* row = to + place_of(bound_.batch, layout, rows_.first + static_cast<int64_t>(r) * rows_.stride, true) + column_;
+      const float* value = from.data + r * from.stride;
+      if (add) std::transform(value, value + real, row, row, std::plus<float>());
+      else std::memcpy(row, value, sizeof(float) * real);
     }
   }
 
