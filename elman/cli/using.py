@@ -1,4 +1,4 @@
-"""`elman sample` and `elman score`: what a language model writes, and how probable it finds a text."""
+"""`elman sample` and `elman score`: what a model writes, and how probable a language model finds a text."""
 
 from __future__ import annotations
 
@@ -8,30 +8,32 @@ from typing import Any
 import click
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from elman.cli.options import configured, options_of
+from elman.cli.options import configured, flag_of, options_of
 from elman.cli.output import write_json, write_line
 from elman.cli.reading import read_text
-from elman.cli.verbs import json_option
-from elman.errors import DataError
+from elman.cli.verbs import json_option, refuse
+from elman.errors import DataError, UsageError
 
 MODEL = click.argument("model", type=click.Path(path_type=Path))
 LINES_LIMIT = 64 << 20
 
 
 class SamplingConfig(BaseModel):
-    """Options of `elman sample`."""
+    """Options of `elman sample`; each task takes some of them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    length: int = Field(500, ge=1, le=10_000_000, description="tokens to write, at most")
-    samples: int = Field(1, ge=1, le=10_000, description="how many texts, drawn in one batch")
-    prompt: str = Field("", description="text to go on from")
+    length: int = Field(500, ge=1, le=10_000_000, description="tokens to write, at most; of music, steps")
+    samples: int = Field(1, ge=1, le=10_000, description="how many samples, drawn in one batch")
+    prompt: str = Field("", description="text to go on from; of music, a file")
     temperature: float = Field(1.0, gt=0, le=1000, description="divides the logits: below 1 bolder, above 1 wilder")
     top_k: int | None = Field(None, ge=1, description="draw among the k most probable tokens")
     top_p: float | None = Field(None, gt=0, le=1, description="draw among the most probable tokens that make up p")
     greedy: bool = Field(False, description="always take the most probable token")
     stop: tuple[str, ...] = Field((), description="end a text before this string; repeat for several")
     seed: int = Field(0, ge=0, lt=2**63, description="seed; sample i depends on it and on i only")
+    tempo: float = Field(120.0, ge=4, le=10_000, description="beats a minute of music")
+    output: Path | None = Field(None, description="folder for files of music; else MODEL's name and -samples")
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> SamplingConfig:
@@ -48,19 +50,32 @@ class SamplingConfig(BaseModel):
 @MODEL
 @json_option
 def sample(model: Path, as_json: bool, **options: Any) -> None:
-    """Write text with the language model in the folder MODEL."""
+    """Write something new with MODEL: text to stdout, music into a folder."""
     config = configured(SamplingConfig, options, "elman sample")
-    from elman.tasks.language_model import load
+    from elman.tasks import load, task_of
 
-    texts = load(model).sample(**config.model_dump())
+    task = task_of(model)
+    if not task.sampling:
+        raise UsageError(
+            f"elman sample: {model} must be a model that writes; it is of {task.name}", "use elman predict"
+        )
+    idle = [flag_of(name) for name in sorted(config.model_fields_set - set(task.sampling))]
+    refuse("elman sample", [f"{flag} has no effect on a model of {task.name}" for flag in idle])
+    values = config.model_dump(include=set(task.sampling))
+    if "output" in task.sampling:
+        values["output"] = config.output or Path(f"{model.resolve().name}-samples")
+    loaded: Any = load(model)
+    samples = loaded.sample(**values)
     if as_json:
-        return write_json({"model": str(model), "config": config.model_dump(), "samples": texts})
+        return write_json({"model": str(model), "config": config.model_dump(mode="json"), "samples": samples})
+    texts = [text if isinstance(text, str) else "\n".join(text["files"]) for text in samples]
     if len(texts) == 1:
         return write_line(texts[0])
     return write_line("\n".join(f"--- sample {number} ---\n{text}" for number, text in enumerate(texts, 1)))
 
 
 sample.params += options_of(SamplingConfig)
+next(option for option in sample.params if option.name == "output").opts.append("-o")
 
 
 @click.command()

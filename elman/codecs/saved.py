@@ -9,6 +9,7 @@ from elman.codecs.audio import SoundFeatures
 from elman.codecs.columns import Columns
 from elman.codecs.dna import Nucleotides
 from elman.codecs.labels import Labels
+from elman.codecs.piano_roll import PianoRoll
 from elman.codecs.vocabulary import Vocabulary
 from elman.errors import ModelFileError
 
@@ -24,7 +25,9 @@ class Codec(Protocol):
         """Return JSON values that its class rebuilds."""
 
 
-KINDS: dict[str, Any] = {codec.kind: codec for codec in (Vocabulary, Labels, Nucleotides, Columns, SoundFeatures)}
+KINDS: dict[str, Any] = {
+    codec.kind: codec for codec in (Vocabulary, Labels, Nucleotides, Columns, PianoRoll, SoundFeatures)
+}
 """Classes with `from_json`, by the kind that is saved."""
 
 

@@ -112,7 +112,8 @@ class Reading:
         """
         for name in self.columns:
             if name not in names:
-                raise UsageError(f"column: must be for one of {', '.join(names)}; got {name!r}")
+                known = f"must be for one of {', '.join(names)}" if names else "has no effect on data without columns"
+                raise UsageError(f"column: {known}; got {name!r}")
 
 
 def shown(value: object) -> str:

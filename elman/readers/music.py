@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from elman.errors import DataError, MissingInputError
+from elman.errors import DataError, MissingInputError, UsageError
 from elman.readers.abc_tunes import read_tunes
 from elman.readers.examples import Example, Reading
 from elman.readers.midi import read_midi
@@ -18,7 +17,7 @@ FORMS = {".mid": "midi", ".midi": "midi", ".abc": "abc", ".mat": "roll", ".npz":
 
 
 def read_music(path: Path, how: Reading) -> Iterator[Example]:
-    """Yield pieces: their notes in beats (list of Note), or their roll (bool (T, 88)) where a file holds rolls.
+    """Yield pieces: their notes in beats (tuple of Note), or their roll (bool (T, 88)) where a file holds rolls.
 
         .mid .midi  a piece a file
         .abc        a piece a tune
@@ -36,6 +35,8 @@ def read_music(path: Path, how: Reading) -> Iterator[Example]:
         MissingExtraError: a library for such files is not installed.
     """
     how.known_columns()
+    if how.form != "auto":
+        raise UsageError(f"format: must be auto for music, which goes by the names of files; got {how.form!r}")
     if not path.exists():
         raise MissingInputError(f"{path}: music must exist; got none", "check the path and the working folder")
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix.lower() in FORMS)
@@ -76,7 +77,7 @@ _READERS: dict[str, Callable[[Path, Reading, str | None], Iterator[Example]]] = 
 }
 
 
-def _checked(where: str, notes: list[Note]) -> Any:
+def _checked(where: str, notes: list[Note]) -> tuple[Note, ...]:
     """Notes that a piano has, in a piece that is no accident of a damaged file."""
     for note in notes:
         if not LOWEST <= note.key < LOWEST + KEYS:
@@ -86,4 +87,4 @@ def _checked(where: str, notes: list[Note]) -> Any:
             )
     if notes[-1].begin > MOST_BEATS:
         raise DataError(f"{where}: must last at most {MOST_BEATS:,} beats; got {notes[-1].begin:,.0f}")
-    return notes
+    return tuple(notes)

@@ -7,6 +7,7 @@ from pathlib import Path
 from elman.errors import ModelFileError, nearest
 from elman.model_folder import read_config
 from elman.tasks.language_model_task import LanguageModelTask
+from elman.tasks.music import Music
 from elman.tasks.task import Task, TrainedModel
 from elman.tasks.text_classification import TextClassification
 
@@ -17,6 +18,7 @@ TASKS: dict[str, Task] = {
     for task in (
         LanguageModelTask(),
         TextClassification(),
+        Music(),
     )
 }
 

@@ -23,6 +23,7 @@ class LanguageModelTask:
     shape = "many to many in step"
     config = LanguageModelConfig
     training = LanguageModelTraining
+    sampling = ("length", "samples", "prompt", "temperature", "top_k", "top_p", "greedy", "stop", "seed")
 
     def fingerprints(self, data: Path, config: LanguageModelConfig) -> dict[str, Any]:
         """Return size and hash of each text."""

@@ -17,6 +17,7 @@ from torch import nn
 
 from elman.codecs.saved import Codec
 from elman.equations import Cell
+from elman.errors import UsageError
 from elman.readers import Example, Reading
 from elman.tasks.fingerprint import fingerprint_of
 from elman.tasks.options import SupervisedOptions
@@ -67,6 +68,7 @@ class SupervisedTask(ABC, Generic[Config]):
     Attributes:
         selection: Validation metric by which the best weights are chosen.
         unit: What the items of a loss are called: "examples", "words".
+        sampling: Options of `elman sample` that `sample` takes; none where the task writes nothing new.
     """
 
     name: ClassVar[str]
@@ -76,6 +78,7 @@ class SupervisedTask(ABC, Generic[Config]):
     training: ClassVar[type[TrainingConfig]]
     selection: ClassVar[str] = "loss"
     unit: ClassVar[str] = "examples"
+    sampling: ClassVar[tuple[str, ...]] = ()
 
     # ---- what a task says
 
@@ -142,6 +145,19 @@ class SupervisedTask(ABC, Generic[Config]):
     def draw(self, examples: Sequence[Example], answers: Sequence[Answer], folder: Path) -> list[Path]:
         """Draw what people can look at into a folder; return the files. Here: nothing."""
         return []
+
+    def sample(self, network: Any, setting: Setting[Config], options: Mapping[str, Any]) -> list[Any]:
+        """Write something new; return a text for each sample, or its "files".
+
+        Args:
+            network: In evaluation mode.
+            setting: Options, codecs, cell.
+            options: Those that `sampling` names.
+
+        Raises:
+            UsageError: here, always: the task writes nothing.
+        """
+        raise UsageError(f"sample: must be of a task that writes; {self.name} does not")
 
     # ---- what is the same for all
 

@@ -116,6 +116,11 @@ class SupervisedModel:
         metrics, answers = judge(self.task, self.network, [item for _, item in kept], truths, self.setting)
         return Judged({**metrics, "examples": len(examples)}, examples, answers)
 
+    @torch.no_grad()
+    def sample(self, **options: Any) -> list[Any]:
+        """Write something new; see the task's `sample`."""
+        return self.task.sample(self.network, self.setting, options)
+
     def evaluate(self, data: Path) -> dict[str, Any]:
         """Return metrics on labelled data."""
         return dict(self.judge(Path(data)).metrics)

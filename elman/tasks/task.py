@@ -53,6 +53,10 @@ class Task(Protocol):
     def training(self) -> type[TrainingConfig]:
         """Class of the options of its training, with its defaults."""
 
+    @property
+    def sampling(self) -> tuple[str, ...]:
+        """Options of `elman sample` that its models take; none where they write nothing."""
+
     def fingerprints(self, data: Path, config: Any) -> dict[str, Any]:
         """Return what identifies the content of the data, by part, as run.json keeps it."""
 
