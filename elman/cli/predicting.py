@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,7 +86,9 @@ def predict(model: Path, data: str, output: Path | None, as_json: bool, **option
         note(f"{skipped:,} examples skipped" + (f"; see {output / REJECTS}" if output else ""))
     if as_json:
         return write_json({"model": str(model), "answers": documents(examples, answers)})
-    return write_line("\n".join(loaded.task.show(e.x, a) for e, a in zip(examples, answers, strict=True)))
+    colour = sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    pairs = zip(examples, answers, strict=True)
+    return write_line("\n".join(loaded.task.show(loaded, e.x, a, colour=colour) for e, a in pairs))
 
 
 for _command in (evaluate, predict):
@@ -136,7 +140,7 @@ def keep(
     write_file(folder / "predictions.jsonl", [line.encode("utf-8", "backslashreplace") for line in lines])
     if len(how.rejects):
         how.rejects.write(folder / REJECTS)
-    for picture in model.task.draw(examples, answers, folder):
+    for picture in model.task.draw(model, examples, answers, folder):
         note(f"drawn: {picture}")
 
 

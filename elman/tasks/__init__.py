@@ -8,6 +8,7 @@ from elman.errors import ModelFileError, nearest
 from elman.model_folder import read_config
 from elman.tasks.language_model_task import LanguageModelTask
 from elman.tasks.music import Music
+from elman.tasks.tagging import Tagging
 from elman.tasks.task import Task, TrainedModel
 from elman.tasks.text_classification import TextClassification
 
@@ -19,6 +20,7 @@ TASKS: dict[str, Task] = {
         LanguageModelTask(),
         TextClassification(),
         Music(),
+        Tagging(),
     )
 }
 

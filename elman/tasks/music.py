@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -27,9 +27,11 @@ from elman.tasks.music_files import write_piece
 from elman.tasks.music_sampling import written_pieces
 from elman.tasks.options import SupervisedOptions
 from elman.tasks.piano_roll_picture import draw_roll
-from elman.tasks.supervised import Answer, Item, Setting, SupervisedTask
-from elman.tasks.text_classification import padded
+from elman.tasks.supervised import Answer, Item, Setting, SupervisedTask, padded
 from elman.training import TrainingConfig
+
+if TYPE_CHECKING:
+    from elman.tasks.supervised_model import SupervisedModel
 
 _MOST_PICTURES = 8
 
@@ -171,11 +173,13 @@ class Music(SupervisedTask[MusicOptions]):
         nats = sum(sum(answer["surprise"][1:]) for answer in answers)
         return {"nats_per_step": nats / sum(answer["steps"] - 1 for answer in answers)}
 
-    def show(self, x: Any, answer: Answer) -> str:
+    def show(self, model: SupervisedModel, x: Any, answer: Answer, *, colour: bool = False) -> str:
         """Return nats per step, and how many steps."""
         return f"{answer['nats_per_step']:.3f} nats per step\t{answer['steps']:,} steps"
 
-    def draw(self, examples: Sequence[Example], answers: Sequence[Answer], folder: Path) -> list[Path]:
+    def draw(
+        self, model: SupervisedModel, examples: Sequence[Example], answers: Sequence[Answer], folder: Path
+    ) -> list[Path]:
         """Draw the rolls of the first pieces, with how surprising each step was."""
         found = []
         for n, (example, answer) in enumerate(zip(examples, answers, strict=True), 1):

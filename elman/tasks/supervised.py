@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from elman.architectures import Ragged
 from elman.codecs.saved import Codec
 from elman.equations import Cell
 from elman.errors import UsageError
@@ -121,8 +123,15 @@ class SupervisedTask(ABC, Generic[Config]):
         """Return the metrics of answers, given the y of each example; `selection` among them unless it is "loss"."""
 
     @abstractmethod
-    def show(self, x: Any, answer: Answer) -> str:
-        """Return a line for people about an example and its answer."""
+    def show(self, model: SupervisedModel, x: Any, answer: Answer, *, colour: bool = False) -> str:
+        """Return a line for people about an example and its answer.
+
+        Args:
+            model: Who answered.
+            x: What it read.
+            answer: What it said.
+            colour: Whether the terminal shows colours.
+        """
 
     @abstractmethod
     def example(self, folder: Path) -> list[str]:
@@ -134,6 +143,10 @@ class SupervisedTask(ABC, Generic[Config]):
         """Return a training example changed at random, drawn by elman.randomness; here: as it is."""
         return item
 
+    def selected(self, setting: Setting[Config]) -> str:
+        """Return the validation metric by which the best weights are chosen, where it depends on the data."""
+        return self.selection
+
     def described(self, setting: Setting[Config]) -> str:
         """Return what was learnt of the data, in a few words: "2 labels, vocabulary 1,234"."""
         return ", ".join(f"{name} {codec.size:,}" for name, codec in setting.codecs.items() if hasattr(codec, "size"))
@@ -142,7 +155,9 @@ class SupervisedTask(ABC, Generic[Config]):
         """Return answers for a validation during training, where the final ones take long; here: the same."""
         return self.answers(network, x, setting)
 
-    def draw(self, examples: Sequence[Example], answers: Sequence[Answer], folder: Path) -> list[Path]:
+    def draw(
+        self, model: SupervisedModel, examples: Sequence[Example], answers: Sequence[Answer], folder: Path
+    ) -> list[Path]:
         """Draw what people can look at into a folder; return the files. Here: nothing."""
         return []
 
@@ -177,3 +192,9 @@ class SupervisedTask(ABC, Generic[Config]):
         from elman.tasks.supervised_model import SupervisedModel
 
         return SupervisedModel.load(self, folder)
+
+
+def padded(sequences: Sequence[Tensor]) -> Ragged:
+    """Return sequences (T_i, ...) as one tensor (B, T, ...), zero beyond each length."""
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    return Ragged(torch.nn.utils.rnn.pad_sequence(list(sequences), batch_first=True), lengths)

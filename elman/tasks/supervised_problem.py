@@ -46,11 +46,12 @@ class SupervisedProblem:
         self, task: SupervisedTask[Any], data: Path, config: SupervisedOptions, seed: int, folder: Path
     ) -> None:
         self.task, self.path, self.config, self.seed = task, Path(data), config, seed
-        self.selection, self.unit = task.selection, task.unit
+        self.unit = task.unit
         self.rejects = Rejects(config.on_error == "skip")
         parts = self._parts()
         self.repeated = parts.repeated()
         self.setting = Setting(config, task.fit(parts.train, config), read_cell(config.cell))
+        self.selection = task.selected(self.setting)
         self.examples, self.items = self._encoded(parts)
         if len(self.rejects):
             self.rejects.write(folder / REJECTS)

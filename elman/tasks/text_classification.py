@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -16,16 +16,19 @@ from elman.codecs.labels import Labels
 from elman.codecs.vocabulary import Vocabulary
 from elman.errors import DataError
 from elman.heads import SoftmaxHead
-from elman.metrics import Confusion, accuracy
 from elman.readers import Example, Reading
 from elman.readers.labelled_text import read_labelled_text
-from elman.readers.words import words_of
+from elman.tasks.classes import class_answers, class_metrics, draw_confusion
 from elman.tasks.generated import write_reviews
 from elman.tasks.options import SupervisedOptions
 from elman.tasks.parts import labels_of
-from elman.tasks.supervised import Answer, Item, Setting, SupervisedTask
+from elman.tasks.supervised import Answer, Item, Setting, SupervisedTask, padded
 from elman.tasks.word_vectors import WordVectorOptions, first_vectors, further_words
+from elman.tasks.words_that_mattered import coloured, places, weighed, write_weighed_texts
 from elman.training import TrainingConfig
+
+if TYPE_CHECKING:
+    from elman.tasks.supervised_model import SupervisedModel
 
 
 class TextClassificationOptions(WordVectorOptions, SupervisedOptions):
@@ -40,7 +43,7 @@ class TextClassificationOptions(WordVectorOptions, SupervisedOptions):
         0.25,
         ge=0,
         le=1e6,
-        description="training forgets a token met n times with probability forgetting / (forgetting + n)",
+        description="f: training forgets a token met n times with probability f / (f + n)",
     )
     bidirectional: bool = Field(True, description="read from both ends")
     pooling: Literal["last", "mean", "max", "attention", "centre"] = Field(
@@ -102,7 +105,7 @@ class TextClassification(SupervisedTask[TextClassificationOptions]):
 
     @staticmethod
     def _tokens(text: str, config: TextClassificationOptions) -> list[str]:
-        return [word.text for word in words_of(text)] if config.level == "word" else list(text)
+        return [word.text for word in places(text, config.level)]
 
     def encode(self, example: Example, setting: Setting[TextClassificationOptions]) -> Item:
         """Return token numbers (T,) and the number of the label."""
@@ -153,32 +156,19 @@ class TextClassification(SupervisedTask[TextClassificationOptions]):
         """Return accuracy and macro F1."""
         return class_metrics(answers, truths)
 
-    def show(self, x: Any, answer: Answer) -> str:
-        """Return label, its probability and the text."""
-        return f"{answer['label']}\t{answer['probabilities'][answer['label']]:.4f}\t{x}"
+    def show(self, model: SupervisedModel, x: Any, answer: Answer, *, colour: bool = False) -> str:
+        """Return label, its probability and the text; in colours, with the words that mattered."""
+        text = x if not colour else coloured(weighed(model, x), x)
+        return f"{answer['label']}\t{answer['probabilities'][answer['label']]:.4f}\t{text}"
+
+    def draw(
+        self, model: SupervisedModel, examples: Sequence[Example], answers: Sequence[Answer], folder: Path
+    ) -> list[Path]:
+        """Write the texts with the words that mattered as HTML, and the confusion matrix where labels are known."""
+        page = write_weighed_texts(model, examples, answers, folder / "words.html")
+        return [page, *draw_confusion(answers, [example.y for example in examples], folder)]
 
     def example(self, folder: Path) -> list[str]:
         """Write made-up reviews."""
         write_reviews(folder / "reviews.csv")
         return ["elman train text-classification reviews.csv --epochs 5", "elman predict reviews-model -"]
-
-
-def padded(sequences: Sequence[Tensor]) -> Ragged:
-    """Return sequences (T_i, ...) as one tensor (B, T, ...), zero beyond each length."""
-    lengths = torch.tensor([len(sequence) for sequence in sequences])
-    return Ragged(torch.nn.utils.rnn.pad_sequence(list(sequences), batch_first=True), lengths)
-
-
-def class_answers(probabilities: Tensor, labels: Labels) -> list[Answer]:
-    """Return the most probable label of each row of probabilities (B, K), and the probability of each label."""
-    found: list[Answer] = []
-    for best, row in zip(probabilities.argmax(dim=1).tolist(), probabilities.tolist(), strict=True):
-        found.append({"label": labels.names[best], "probabilities": dict(zip(labels.names, row, strict=True))})
-    return found
-
-
-def class_metrics(answers: Sequence[Answer], truths: Sequence[str]) -> dict[str, float]:
-    """Return accuracy and macro F1 of the labels in answers."""
-    found = [answer["label"] for answer in answers]
-    confusion = Confusion.of(found, truths, sorted({*found, *truths}))
-    return {"accuracy": accuracy(found, truths), "macro_f1": confusion.macro_f1()}

@@ -1,0 +1,248 @@
+"""Tagging: named entities, parts of speech, chunks; a tag for each word; many to many in step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from elman.architectures import ManyToManyInStep, SpelledWords, TokenVectors, WordsAndLetters
+from elman.codecs.labels import Labels
+from elman.codecs.spans import Span, allowed_transitions, are_spans, spans_of, tags_of
+from elman.codecs.vocabulary import Vocabulary
+from elman.errors import DataError
+from elman.heads import CrfHead, SoftmaxHead
+from elman.metrics import span_ratios
+from elman.readers import Example, Reading
+from elman.readers.tagged_text import read_tagged_text
+from elman.tasks.generated import write_entities
+from elman.tasks.options import SupervisedOptions
+from elman.tasks.shown_spans import coloured, write_marked_texts
+from elman.tasks.supervised import Answer, Item, Setting, SupervisedTask, padded
+from elman.tasks.word_vectors import WordVectorOptions, first_vectors, further_words
+from elman.training import TrainingConfig
+
+if TYPE_CHECKING:
+    from elman.tasks.supervised_model import SupervisedModel
+
+SCHEME = "bioes"
+"""How spans are tagged inside the network: where one ends and that it is short is said too."""
+
+
+class TaggingOptions(WordVectorOptions, SupervisedOptions):
+    """Options of tagging."""
+
+    lowercase: bool = Field(True, description="look words up in lower case; their letters are read as they are")
+    min_count: int = Field(1, ge=1, le=10**9, description="words met less often become <unk>")
+    embedding_size: int = Field(100, ge=1, le=65_536, description="length of word vectors")
+    forgetting: float = Field(
+        0.5,
+        ge=0,
+        le=1e6,
+        description="f: training forgets a word met n times with probability f / (f + n)",
+    )
+    letter_size: int = Field(32, ge=1, le=65_536, description="length of the vectors of letters")
+    letter_hidden_size: int = Field(
+        48, ge=0, le=65_536, description="units of each direction that reads a word's letters; 0 reads none"
+    )
+    crf: bool | None = Field(
+        None, description="judge the tags of a sentence together; without the option, where tags are spans"
+    )
+    bidirectional: bool = Field(True, description="read from both ends")
+    dense: tuple[int, ...] = Field((), description="sizes of plain layers before the output; repeat for several")
+    hidden_size: int = Field(160, ge=1, le=65_536, description="units of a layer and direction")
+    dropout: float = Field(0.5, ge=0, lt=1, description="between layers and before the output")
+    input_dropout: float = Field(0.3, ge=0, lt=1, description="of word vectors, the same at all steps")
+
+    @model_validator(mode="after")
+    def _refuse_letters_without_effect(self) -> TaggingOptions:
+        usual = type(self).model_fields["letter_size"].default
+        if not self.letter_hidden_size and self.letter_size != usual:
+            raise ValueError("letter_size has no effect with letter_hidden_size=0")
+        return self
+
+
+class TaggingTraining(TrainingConfig):
+    """Options of training, with the defaults of tagging."""
+
+    default_epochs: ClassVar[int] = 15
+    default_patience: ClassVar[int] = 5
+
+    learning_rate: float = Field(3e-3, gt=0, le=1e4, description="highest learning rate")
+    weight_decay: float = Field(0.01, ge=0, le=1e3, description="decay of matrices; biases and other vectors have none")
+    warmup_steps: int = Field(50, ge=0, le=10**9, description="steps over which the learning rate rises linearly")
+    patience: int | None = Field(
+        None, ge=1, le=10**6, description="stop after n evaluations without a new best; 5 when no budget is given"
+    )
+
+
+class Tagging(SupervisedTask[TaggingOptions]):
+    """A tag for each word; tags that state spans are judged and shown as spans."""
+
+    name = "tagging"
+    summary = "a tag for each word: named entities, parts of speech"
+    shape = "many to many in step"
+    config = TaggingOptions
+    training = TaggingTraining
+    selection, unit = "accuracy", "words"
+
+    def read(self, path: Path, how: Reading, config: TaggingOptions) -> Iterator[Example]:
+        """Yield sentences with their tags; see elman.readers.tagged_text."""
+        return read_tagged_text(path, how)
+
+    def fit(self, examples: Sequence[Example], config: TaggingOptions) -> dict[str, Any]:
+        """Return the vocabulary, the letters and the tags of the training sentences."""
+        found = [tag for example in examples for tag in example.y or ()]
+        if not found:
+            raise DataError("tags: must be known of the training sentences; got none")
+        met = {word.lower() if config.lowercase else word for example in examples for word in example.x}
+        vocabulary = Vocabulary.build(
+            (example.x for example in examples),
+            min_count=config.min_count,
+            lowercase=config.lowercase,
+            further=further_words(config, met),
+        )
+        letters = Vocabulary.build(list(word) for example in examples for word in set(example.x))
+        tags = [tag for tag in found if not are_spans(found)] or _all_tags(found)
+        return {"vocabulary": vocabulary, "letters": letters, "tags": Labels.build(tags)}
+
+    def selected(self, setting: Setting[TaggingOptions]) -> str:
+        """Return "span_f1" where tags state spans."""
+        return "span_f1" if are_spans(setting.codecs["tags"].names) else self.selection
+
+    def encode(self, example: Example, setting: Setting[TaggingOptions]) -> Item:
+        """Return the words with their numbers (T,), and the numbers of the tags (T,)."""
+        words, codecs = example.x, setting.codecs
+        if not isinstance(words, list | tuple) or not words or not all(isinstance(w, str) and w for w in words):
+            raise DataError(f"{example.where}: must be a sequence of words; got {str(words)[:80]!r}")
+        numbers = torch.tensor(codecs["vocabulary"].encode(words))
+        tags = None if example.y is None else torch.tensor(_numbers(example, codecs["tags"]))
+        return Item((numbers, tuple(words)), tags, len(words))
+
+    def network(
+        self, setting: Setting[TaggingOptions], seed: int, examples: Sequence[Example] = ()
+    ) -> ManyToManyInStep:
+        """Vectors of words beside what their letters say, recurrent layers, plain layers, CRF or softmax."""
+        config, tags = setting.config, setting.codecs["tags"]
+        return ManyToManyInStep(
+            self._inputs(setting, seed, bool(examples)),
+            partial(CrfHead, labels=tags.size, allowed=_allowed(tags.names))
+            if (are_spans(tags.names) if config.crf is None else config.crf)
+            else partial(SoftmaxHead, classes=tags.size),
+            bidirectional=config.bidirectional,
+            dense=config.dense,
+            seed=seed,
+            **config.recurrent(setting.cell),
+        )
+
+    @staticmethod
+    def _inputs(setting: Setting[TaggingOptions], seed: int, training: bool) -> WordsAndLetters | _WordsAlone:
+        config, vocabulary = setting.config, setting.codecs["vocabulary"]
+        words = TokenVectors(
+            vocabulary.size,
+            config.embedding_size,
+            dropout=0.0 if config.letter_hidden_size else config.input_dropout,
+            forgetting=vocabulary.forgetting(config.forgetting) if training and config.forgetting else None,
+            first=first_vectors(config, vocabulary, config.embedding_size, seed) if training else None,
+            seed=seed,
+        )
+        if not config.letter_hidden_size:
+            return _WordsAlone(words)
+        letters = TokenVectors(setting.codecs["letters"].size, config.letter_size, seed=seed + 1)
+        return WordsAndLetters(words, letters, config.letter_hidden_size, dropout=config.input_dropout, seed=seed)
+
+    def collate(self, items: Sequence[Item], setting: Setting[TaggingOptions]) -> tuple[SpelledWords, Tensor | None]:
+        """Return the words with the letters of those that differ, and tags (B, T)."""
+        words = padded([item.x[0] for item in items])
+        row_of = {word: n for n, word in enumerate(dict.fromkeys(word for item in items for word in item.x[1]))}
+        letters = padded([torch.tensor(setting.codecs["letters"].encode(word)) for word in row_of])
+        spelling = padded([torch.tensor([row_of[word] for word in item.x[1]]) for item in items]).values
+        labelled = all(item.y is not None for item in items)
+        return SpelledWords(words, letters, spelling), padded([item.y for item in items]).values if labelled else None
+
+    def answers(self, network: Any, x: SpelledWords, setting: Setting[TaggingOptions]) -> list[Answer]:
+        """Return the best tags of each sentence, and the spans they state, if they do."""
+        scores, lengths = network(x)
+        best, names = network.head.best(scores, lengths).tolist(), setting.codecs["tags"].names
+        found = [[names[n] for n in row[:length]] for row, length in zip(best, lengths.tolist(), strict=True)]
+        return [_answer(tags, are_spans(names)) for tags in found]
+
+    def measure(self, answers: Sequence[Answer], truths: Sequence[Any]) -> dict[str, float]:
+        """Return the share of right tags; where tags state spans, their precision, recall and F1, too."""
+        pairs = [pair for a, t in zip(answers, truths, strict=True) for pair in zip(a["tags"], t, strict=True)]
+        if not any("spans" in answer for answer in answers):
+            return {"accuracy": sum(said == true for said, true in pairs) / len(pairs)}
+        all_kinds = span_ratios([spans_of(a["tags"]) for a in answers], [spans_of(t) for t in truths])[""]
+        plain = [pair for a, t in zip(answers, truths, strict=True) for pair in zip(a["tags"], _bio(t), strict=True)]
+        return {
+            "span_f1": all_kinds.f1,
+            "precision": all_kinds.precision,
+            "recall": all_kinds.recall,
+            "accuracy": sum(said == true for said, true in plain) / len(plain),
+        }
+
+    def show(self, model: SupervisedModel, x: Any, answer: Answer, *, colour: bool = False) -> str:
+        """Return the words with their spans marked, or each with its tag."""
+        if "spans" in answer:
+            return coloured(x, answer["spans"], colour)
+        return " ".join(f"{word}/{tag}" for word, tag in zip(x, answer["tags"], strict=True))
+
+    def draw(
+        self, model: SupervisedModel, examples: Sequence[Example], answers: Sequence[Answer], folder: Path
+    ) -> list[Path]:
+        """Write the sentences with their spans in colours as HTML."""
+        return [write_marked_texts(examples, answers, folder / "spans.html")] if "spans" in answers[0] else []
+
+    def example(self, folder: Path) -> list[str]:
+        """Write made-up sentences with people and places."""
+        write_entities(folder / "entities.conll")
+        return [
+            "elman train tagging entities.conll --epochs 5",
+            'echo "Ada met Grace Hopper in Oslo ." | elman predict entities-model - --format lines',
+        ]
+
+
+class _WordsAlone(torch.nn.Module):
+    """Vectors of words, their letters not read."""
+
+    def __init__(self, words: TokenVectors) -> None:
+        super().__init__()
+        self.words, self.output_size = words, words.output_size
+
+    def forward(self, x: SpelledWords) -> Any:
+        """Return vectors (B, T, size)."""
+        return self.words(x.words)
+
+
+def _all_tags(found: Sequence[str]) -> list[str]:
+    """Every tag of the scheme for every kind of span that is met."""
+    kinds = sorted({tag[2:] for tag in found if tag != "O"})
+    return ["O", *(f"{mark}-{kind}" for kind in kinds for mark in "BIES")]
+
+
+def _numbers(example: Example, tags: Labels) -> list[int]:
+    said = list(example.y)
+    if are_spans(tags.names):
+        said = tags_of(spans_of(said), len(said), SCHEME)
+    return [tags.encode(tag, example.where) for tag in said]
+
+
+def _bio(tags: Sequence[str]) -> list[str]:
+    """Tags of any scheme as BIO."""
+    return tags_of(spans_of(tags), len(tags), "bio")
+
+
+def _allowed(names: Sequence[str]) -> Tensor | None:
+    return allowed_transitions(names, SCHEME) if are_spans(names) else None
+
+
+def _answer(tags: list[str], are_of_spans: bool) -> Answer:
+    if not are_of_spans:
+        return {"tags": tags}
+    spans: list[Span] = spans_of(tags)
+    return {"tags": _bio(tags), "spans": [span._asdict() for span in spans]}
