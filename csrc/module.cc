@@ -212,6 +212,8 @@ std::vector<float> call_function(const std::string& target, int code, const std:
 
 }  // namespace
 
+void bind_stepper(nb::module_& m);  // module_stepper.cc
+
 NB_MODULE(_engine, m) {
   // Runners live as long as the process; that they are there at its end is no leak.
   nb::set_leak_warnings(false);
@@ -291,4 +293,5 @@ NB_MODULE(_engine, m) {
   nb::dict numbers;
   for (int i = 0; i < static_cast<int>(std::size(codes)); ++i) numbers[codes[i]] = i;
   m.attr("CODES") = numbers;
+  bind_stepper(m);
 }

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "elman"
 # Top to bottom. A module imports from lines above its own and from its own folder; neighbours do not know each other.
 ORDER = """
 errors
-equations storage seeds
+equations storage seeds sampling
 plans cells config randomness tensor_header
 tensor_file model_config
 model_folder engines
@@ -25,12 +25,24 @@ layers
 decoding metrics
 architectures
 training diagnosis bridges
+runtime
 tasks
 cli serve studio
 __main__
 """
 RANK = {name: rank for rank, line in enumerate(ORDER.strip().splitlines()) for name in line.split()}
-WITHOUT_TORCH = ("equations", "cells", "errors", "storage", "seeds", "plans", "tensor_header", "model_config")
+WITHOUT_TORCH = (
+    "equations",
+    "cells",
+    "errors",
+    "storage",
+    "seeds",
+    "sampling",
+    "plans",
+    "runtime",
+    "tensor_header",
+    "model_config",
+)
 
 
 def modules() -> list[Path]:

@@ -1,0 +1,1 @@
+"""Trained models in use with NumPy and the C++ engine alone; needs no torch."""
