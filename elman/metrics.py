@@ -6,11 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from elman.codecs.spans import Span
+from elman.errors import MissingExtraError
 
 RISING = frozenset({"accuracy", "macro_f1", "span_f1", "mcc", "auroc", "auprc"})
 """Metrics of which more is better."""
@@ -224,3 +226,31 @@ def span_ratios(found: Sequence[Sequence[Span]], wanted: Sequence[Sequence[Span]
         truths.update(span.kind for span in true)
     kinds = {kind: Ratios(right[kind], answers[kind], truths[kind]) for kind in sorted({*answers, *truths})}
     return {"": Ratios(right.total(), answers.total(), truths.total()), **kinds}
+
+
+def character_error_rate(found: Sequence[str], wanted: Sequence[str]) -> float:
+    """Return (substitutions + deletions + insertions) / characters wanted, over all texts together.
+
+    Args:
+        found: Texts that were answered.
+        wanted: True texts, none empty, in the same order.
+
+    Raises:
+        MissingExtraError: jiwer is not installed.
+    """
+    return float(_jiwer().cer(list(wanted), list(found)))
+
+
+def word_error_rate(found: Sequence[str], wanted: Sequence[str]) -> float:
+    """Return (substitutions + deletions + insertions) / words wanted, over all texts together; see above."""
+    return float(_jiwer().wer(list(wanted), list(found)))
+
+
+def _jiwer() -> Any:
+    try:
+        import jiwer
+    except ImportError as error:
+        raise MissingExtraError(
+            "audio: jiwer must be installed to measure transcripts; got none", "pip install 'elman[audio]'"
+        ) from error
+    return jiwer

@@ -18,7 +18,7 @@ errors
 equations storage seeds sampling
 plans cells config randomness tensor_header
 tensor_file model_config
-model_folder engines
+model_folder engines search_options
 readers
 codecs heads
 layers

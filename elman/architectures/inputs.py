@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from elman.engines.ragged import valid_steps
+from elman.engines.ragged import without_padding
 from elman.errors import ShapeError
 from elman.layers.initialisers import fill_normal
 from elman.layers.regularisers import check_probability, drop
@@ -116,25 +116,21 @@ class StackedFrames(nn.Module):
     Zeros fill up the last step of a sequence: there are ceil(T / k).
 
     Args:
-        size: Length of the vectors.
+        inputs: What makes x<t>.
         factor: k, steps that become one; 1 changes nothing.
-        dropout: As of TokenVectors.
 
     Source: Sak et al. 2015, "Fast and accurate recurrent neural network acoustic models for speech recognition",
         section 3.
     """
 
-    def __init__(self, size: int, factor: int, *, dropout: float = 0.0) -> None:
+    def __init__(self, inputs: Inputs, factor: int) -> None:
         super().__init__()
-        self.factor, self.output_size = factor, size * factor
-        self.dropout = check_probability("input_dropout", dropout)
+        self.inputs, self.factor, self.output_size = inputs, factor, inputs.output_size * factor
 
-    def forward(self, x: Ragged) -> Ragged:
-        """Return vectors (B, ceil(T / k), k I) of vectors (B, T, I)."""
-        B, T = x.values.shape[:2]
-        real = valid_steps(x.lengths, T, x.values.device).unsqueeze(2)  # (B, T, 1)
-        filled = nn.functional.pad(torch.where(real, x.values, 0.0), (0, 0, 0, -T % self.factor))
-        values = filled.reshape(B, -1, self.output_size)  # (B, ceil(T / k), k I)
-        if self.training:
-            values = drop(values, self.dropout, "input dropout", locked=True)
-        return Ragged(values, (x.lengths + self.factor - 1) // self.factor)
+    def forward(self, x: Any) -> Ragged:
+        """Return vectors (B, ceil(T / k), k I)."""
+        vectors = self.inputs(x)
+        values = without_padding(vectors.values, vectors.lengths)  # (B, T, I)
+        filled = nn.functional.pad(values, (0, 0, 0, -values.shape[1] % self.factor))
+        values = filled.reshape(len(values), -1, self.output_size)  # (B, ceil(T / k), k I)
+        return Ragged(values, (vectors.lengths + self.factor - 1) // self.factor)

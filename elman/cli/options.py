@@ -90,7 +90,8 @@ def _text_type(info: FieldInfo) -> FieldText:
 
 def _help(info: FieldInfo) -> str:
     description = info.description or ""
-    extra = [f"default: {_shown(info.default)}"] if info.default not in (None, ()) and not info.is_required() else []
+    default = None if info.is_required() else info.get_default(call_default_factory=True)
+    extra = [f"default: {_shown(default)}"] if default not in (None, (), {}) else []
     if limits := _limits(info):
         extra.append(limits)
     return f"{description}  [{'; '.join(extra)}]" if extra else description

@@ -17,6 +17,7 @@ from elman.cli.reading import as_path
 from elman.cli.verbs import json_option, refuse
 from elman.errors import DataError, UsageError
 from elman.readers.options import ReadingOptions
+from elman.search_options import SearchOptions
 from elman.storage import make_folder, write_file
 from elman.storage import write_json as write_json_file
 
@@ -42,9 +43,10 @@ def evaluate(model: Path, data: str, output: Path | None, as_json: bool, **optio
     from elman.tasks.supervised_model import SupervisedModel
 
     loaded = load(model)
-    chosen = given_options("elman evaluate", options)
+    chosen, search = given_options("elman evaluate", options)
     with as_path(data, folders=True) as path:
         if isinstance(loaded, SupervisedModel):
+            loaded.search(**search)
             how = loaded.reading(chosen)
             judged = loaded.judge(path, how)
             metrics: dict[str, Any] = {**judged.metrics, **count_skipped(how)}
@@ -52,7 +54,7 @@ def evaluate(model: Path, data: str, output: Path | None, as_json: bool, **optio
                 keep(loaded, judged.examples, judged.answers, how, output)
                 write_json_file(output / "metrics.json", finite(metrics))
         else:
-            refuse_for_texts(model, chosen, output)
+            refuse_for_texts(model, chosen | search, output)
             metrics = loaded.evaluate(path)
     found = {"model": str(model), "data": data, **metrics}
     write_json(found) if as_json else write_line(table([[name, _number(value)] for name, value in found.items()]))
@@ -74,7 +76,8 @@ def predict(model: Path, data: str, output: Path | None, as_json: bool, **option
             f"elman predict: {model} must answer examples; it is a {task_of(model).name}",
             "use elman sample or elman score",
         )
-    chosen = given_options("elman predict", options)
+    chosen, search = given_options("elman predict", options)
+    loaded.search(**search)
     with as_path(data, folders=True) as path:
         how = loaded.reading(chosen, labelled=False)
         examples, answers = loaded.answer(loaded.read(path, how), how)
@@ -92,19 +95,20 @@ def predict(model: Path, data: str, output: Path | None, as_json: bool, **option
 
 
 for _command in (evaluate, predict):
-    _command.params += options_of(ReadingOptions)
+    _command.params += [*options_of(ReadingOptions), *options_of(SearchOptions)]
 
 
-def given_options(where: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the reading options that were given, checked.
+def given_options(where: str, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of reading and of searching that were given, checked.
 
     Raises:
         UsageError: lists those that cannot be used.
     """
-    made, problems = checked(ReadingOptions, options)
-    refuse(where, problems, f"see: {where} --help")
-    assert made is not None
-    return made.model_dump(exclude_unset=True)
+    reading, problems = checked(ReadingOptions, options)
+    search, more = checked(SearchOptions, options)
+    refuse(where, problems + more, f"see: {where} --help")
+    assert reading is not None and search is not None
+    return reading.model_dump(exclude_unset=True), search.model_dump(exclude_unset=True)
 
 
 def refuse_for_texts(model: Path, chosen: Mapping[str, Any], output: Path | None) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from elman.errors import MissingExtraError, ModelFileError, UsageError
+from elman.errors import DataError, MissingExtraError, ModelFileError, UsageError
 from elman.readers.recordings import FASTEST, SLOWEST, Recording
 
 FORMS = ("log-mel", "mfcc")
@@ -174,6 +174,19 @@ class SoundFeatures:
         """Window, filters, cosines."""
         filters = mel_filters(self.rate, self.fourier_size, self.bands)
         return torch.hann_window(self.window_samples), filters, cosines(self.bands, self.coefficients)
+
+    def check(self, recording: Recording, where: str) -> None:
+        """Refuse a recording that does not hold the frequencies that are listened to.
+
+        Raises:
+            DataError: its rate is too low.
+        """
+        if recording.rate < self.rate:
+            raise DataError(
+                f"{where}: rate must be at least {self.rate:,} Hz, at which sounds are listened to; "
+                f"got {recording.rate:,} ({recording.path})",
+                f"train with --rate {recording.rate}, or leave such sounds out with --on-error skip",
+            )
 
     def steps(self, recording: Recording, speed: float = 1.0) -> int:
         """Return T of a recording."""

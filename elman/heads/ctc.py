@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from elman.errors import ShapeError
 from elman.heads.head import Head, Loss, exact
 
 BLANK = 0
+BLANK_BIAS = 3.0
 
 
 class CtcHead(Head):
@@ -33,6 +35,9 @@ class CtcHead(Head):
     def __init__(self, input_size: int, labels: int) -> None:
         super().__init__(input_size, labels + 1)
         self.labels = labels
+        with torch.no_grad():
+            # Saying nothing comes first: what random weights babble can have fewer errors than the first silent epochs.
+            cast(Tensor, self.bias)[BLANK] = BLANK_BIAS
 
     def log_probabilities(self, scores: Tensor) -> Tensor:
         """Return ln P(k) (B, T, K + 1) of logits (B, T, K + 1)."""

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from elman.errors import ModelFileError, nearest
 from elman.model_folder import read_config
+from elman.tasks.audio_classification import AudioClassification
 from elman.tasks.language_model_task import LanguageModelTask
 from elman.tasks.music import Music
+from elman.tasks.speech_recognition import SpeechRecognition
 from elman.tasks.tagging import Tagging
 from elman.tasks.task import Task, TrainedModel
 from elman.tasks.text_classification import TextClassification
@@ -21,6 +23,8 @@ TASKS: dict[str, Task] = {
         TextClassification(),
         Music(),
         Tagging(),
+        SpeechRecognition(),
+        AudioClassification(),
     )
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,24 @@ def fingerprint_of(path: Path) -> dict[str, Any]:
         raise MissingInputError(f"{path}: data must exist; got none", "check the path and the working folder")
     if not path.is_dir():
         return fingerprint(path)
+    return fingerprint_of_files({file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()})
+
+
+def fingerprint_of_files(files: Mapping[str, Path]) -> dict[str, Any]:
+    """Return size and sha256 of names and contents of files, whatever their order.
+
+    Args:
+        files: Files by the name that stands for each.
+
+    Raises:
+        StorageError: one cannot be read.
+    """
     digest, size = hashlib.sha256(), 0
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(
-            f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode("utf-8", "surrogateescape")
-        )
-        size += file.stat().st_size
-        with reading(file), file.open("rb") as stream:
+    for name in sorted(files):
+        with reading(files[name]), files[name].open("rb") as stream:
+            length = files[name].stat().st_size
+            digest.update(f"{name}\0{length}\0".encode("utf-8", "surrogateescape"))
+            size += length
             while piece := stream.read(1 << 20):
                 digest.update(piece)
     return {"bytes": size, "sha256": digest.hexdigest()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -21,6 +21,7 @@ from elman.codecs.saved import Codec
 from elman.equations import Cell
 from elman.errors import UsageError
 from elman.readers import Example, Reading
+from elman.search_options import SearchOptions
 from elman.tasks.fingerprint import fingerprint_of
 from elman.tasks.options import SupervisedOptions
 from elman.training import TrainingConfig
@@ -57,11 +58,13 @@ class Setting(Generic[Config]):
         config: Options.
         codecs: What was learnt of the training data, by name.
         cell: The cell.
+        search: How answers are searched for; not saved.
     """
 
     config: Config
     codecs: Mapping[str, Any]
     cell: Cell
+    search: SearchOptions = field(default_factory=SearchOptions)
 
 
 class SupervisedTask(ABC, Generic[Config]):
@@ -71,6 +74,7 @@ class SupervisedTask(ABC, Generic[Config]):
         selection: Validation metric by which the best weights are chosen.
         unit: What the items of a loss are called: "examples", "words".
         sampling: Options of `elman sample` that `sample` takes; none where the task writes nothing new.
+        searching: Names of the SearchOptions that its answers obey.
     """
 
     name: ClassVar[str]
@@ -81,6 +85,7 @@ class SupervisedTask(ABC, Generic[Config]):
     selection: ClassVar[str] = "loss"
     unit: ClassVar[str] = "examples"
     sampling: ClassVar[tuple[str, ...]] = ()
+    searching: ClassVar[tuple[str, ...]] = ()
 
     # ---- what a task says
 

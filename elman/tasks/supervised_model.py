@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from torch import nn
 
 from elman.codecs.saved import codecs_from_json
-from elman.errors import DataError, ElmanError, ModelFileError
+from elman.errors import DataError, ElmanError, ModelFileError, UsageError
 from elman.model_folder import read_extra_file, read_model_folder
 from elman.readers import Example, Reading
+from elman.search_options import SearchOptions
 from elman.storage import parse_json
 from elman.tasks.cell_option import refuse_absurd_size, restored_cell
 from elman.tasks.options import SupervisedOptions
@@ -76,6 +77,17 @@ class SupervisedModel:
         """Return how data is read: as the training data was, but for these options of ReadingOptions."""
         config: SupervisedOptions = self.setting.config
         return config.model_copy(update=dict(options or {})).reading(labelled)
+
+    def search(self, **options: Any) -> None:
+        """Set how answers are searched for; see elman.search_options.
+
+        Raises:
+            UsageError: an option that the answers of this task do not obey.
+        """
+        idle = [name for name in options if name not in self.task.searching]
+        if idle:
+            raise UsageError(f"search: {', '.join(idle)} would have no effect on a model of {self.task.name}")
+        self.setting = replace(self.setting, search=SearchOptions(**options))
 
     def predict(self, inputs: Sequence[Any]) -> list[Answer]:
         """Return what the model says of raw inputs, each an `x` of the task's reader.

@@ -271,11 +271,11 @@ def test_many_to_many_in_step_learns_to_look_both_ways():
 def test_stacked_frames_stand_side_by_side_and_padding_is_zero():
     x = torch.arange(1.0, 31.0).reshape(2, 5, 3)
     x[1, 2:] = torch.nan  # beyond the length
-    stacked = StackedFrames(3, 2)
+    stacked = StackedFrames(Numbers(3), 2)
     y = stacked(Ragged(x, torch.tensor([5, 2])))
     assert (y.values.shape, y.lengths.tolist(), stacked.output_size) == ((2, 3, 6), [3, 1], 6)
     assert torch.equal(y.values[0, :2].flatten(), x[0, :4].flatten())
     assert torch.equal(y.values[0, 2], torch.cat([x[0, 4], torch.zeros(3)]))
     assert torch.equal(y.values[1, 0], x[1, :2].flatten()) and not y.values[1, 1:].any()
-    whole = StackedFrames(3, 1)(Ragged(x, torch.tensor([5, 2])))
+    whole = StackedFrames(Numbers(3), 1)(Ragged(x, torch.tensor([5, 2])))
     assert torch.equal(whole.values[0], x[0]) and whole.lengths.tolist() == [5, 2]

@@ -1,0 +1,40 @@
+"""How answers are searched for when a model is used; each task takes some of these options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, field_validator, model_validator
+
+from elman.config import Options
+
+
+class SearchOptions(Options):
+    """How answers are searched for."""
+
+    beam: int | None = Field(
+        None, ge=1, le=10_000, description="readings kept at each step of a search; without it, the task's own"
+    )
+    language_model: Path | None = Field(
+        None, description="folder of a language model of characters that helps to choose among readings"
+    )
+    language_weight: float | None = Field(
+        None, gt=0, le=100, description="weight of ln P of the language model; 0.5 when there is one"
+    )
+    symbol_bonus: float | None = Field(
+        None,
+        ge=-100,
+        le=100,
+        description="added to a reading's score for each symbol; language_weight ln K with a language model, else 0",
+    )
+
+    @field_validator("language_model")
+    @classmethod
+    def _find_again(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.absolute()
+
+    @model_validator(mode="after")
+    def _refuse_options_without_effect(self) -> SearchOptions:
+        if self.language_weight is not None and self.language_model is None:
+            raise ValueError("language_weight has an effect with language_model only; got it alone")
+        return self
