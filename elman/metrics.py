@@ -6,12 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from elman.codecs.spans import Span
+if TYPE_CHECKING:
+    from elman.codecs.spans import Span
 from elman.errors import MissingExtraError
 
 RISING = frozenset({"accuracy", "macro_f1", "span_f1", "mcc", "auroc", "auprc"})

@@ -13,10 +13,12 @@ import click
 
 from elman.cli.options import checked, options_of
 from elman.cli.output import finite, note, table, write_json, write_line
+from elman.cli.precision import accept, checked_precision, precision_options
 from elman.cli.reading import as_path
 from elman.cli.verbs import json_option, refuse
 from elman.errors import DataError, UsageError
 from elman.readers.options import ReadingOptions
+from elman.runtime.text_model import PrecisionLoss, TextModel
 from elman.search_options import SearchOptions
 from elman.storage import make_folder, write_file
 from elman.storage import write_json as write_json_file
@@ -36,15 +38,27 @@ REJECTS = "rejects.jsonl"
 @MODEL
 @click.argument("data")
 @OUTPUT
+@precision_options
 @json_option
-def evaluate(model: Path, data: str, output: Path | None, as_json: bool, **options: Any) -> None:
+def evaluate(
+    model: Path,
+    data: str,
+    output: Path | None,
+    precision: str | None,
+    loss_bound: float | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Measure MODEL on labelled DATA (- for stdin): loss in nats and the metrics of its task."""
-    from elman.tasks import load
+    from elman.tasks import load, task_of
     from elman.tasks.supervised_model import SupervisedModel
 
     loaded = load(model)
+    narrow = checked_precision(precision, loss_bound)
     chosen, search = given_options("elman evaluate", options)
     with as_path(data, folders=True) as path:
+        if precision is not None and not isinstance(loaded, TextModel):
+            raise UsageError(f"--precision: has no effect on {model}, which is of {task_of(model).name}")
         if isinstance(loaded, SupervisedModel):
             loaded.search(**search)
             how = loaded.reading(chosen)
@@ -55,7 +69,7 @@ def evaluate(model: Path, data: str, output: Path | None, as_json: bool, **optio
                 write_json_file(output / "metrics.json", finite(metrics))
         else:
             refuse_for_texts(model, chosen | search, output)
-            metrics = loaded.evaluate(path)
+            metrics = loaded.evaluate(path) if narrow == "float32" else narrowed(loaded, path, narrow, loss_bound)
     found = {"model": str(model), "data": data, **metrics}
     write_json(found) if as_json else write_line(table([[name, _number(value)] for name, value in found.items()]))
 
@@ -119,6 +133,19 @@ def refuse_for_texts(model: Path, chosen: Mapping[str, Any], output: Path | None
     """
     idle = ["--output"] * (output is not None) + ["--" + name.replace("_", "-") for name in chosen]
     refuse("elman evaluate", [f"{name} has no effect on the language model {model}" for name in idle])
+
+
+def narrowed(model: Any, path: Path, precision: str, loss_bound: float | None) -> dict[str, Any]:
+    """Return the metrics of a language model in a precision, unless it loses too much.
+
+    Raises:
+        UsageError: it does.
+    """
+    found: dict[str, Any] = model.evaluate(path, precision=precision)
+    accept(
+        PrecisionLoss(precision, found["precision_loss"], found["precision_loss_error"], found["tokens"]), loss_bound
+    )
+    return found
 
 
 def count_skipped(how: Reading) -> dict[str, int]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from elman.cli.options import configured, flag_of, options_of
 from elman.cli.output import write_json, write_line
+from elman.cli.precision import BOUND_HELP, PRECISION_HELP, accept, checked_precision, precision_options
 from elman.cli.reading import read_text
 from elman.cli.verbs import json_option, refuse
 from elman.errors import DataError, UsageError
@@ -32,11 +33,15 @@ class SamplingConfig(BaseModel):
     greedy: bool = Field(False, description="always take the most probable token")
     stop: tuple[str, ...] = Field((), description="end a text before this string; repeat for several")
     seed: int = Field(0, ge=0, lt=2**63, description="seed; sample i depends on it and on i only")
+    precision: Literal["float32", "bf16", "int8"] = Field("float32", description=PRECISION_HELP)
+    loss_bound: float | None = Field(None, ge=0, description=BOUND_HELP)
     tempo: float = Field(120.0, ge=4, le=10_000, description="beats a minute of music")
     output: Path | None = Field(None, description="folder for files of music; else MODEL's name and -samples")
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> SamplingConfig:
+        if self.loss_bound is not None and self.precision == "float32":
+            raise ValueError("loss_bound has an effect with precision bf16 or int8 only")
         if not self.greedy:
             return self
         drawing = [("temperature", self.temperature != 1.0), ("top_k", self.top_k), ("top_p", self.top_p)]
@@ -65,6 +70,9 @@ def sample(model: Path, as_json: bool, **options: Any) -> None:
     if "output" in task.sampling:
         values["output"] = config.output or Path(f"{model.resolve().name}-samples")
     loaded: Any = load(model)
+    bound = values.pop("loss_bound", None)
+    if config.precision != "float32":
+        accept(loaded.precision_loss(config.precision), bound)
     samples = loaded.sample(**values)
     if as_json:
         return write_json({"model": str(model), "config": config.model_dump(mode="json"), "samples": samples})
@@ -82,15 +90,20 @@ next(option for option in sample.params if option.name == "output").opts.append(
 @MODEL
 @click.argument("file", default="-")
 @click.option("--steps", is_flag=True, help="Show P(y<t> | y<1..t-1>) of every token.")
+@precision_options
 @json_option
-def score(model: Path, file: str, steps: bool, as_json: bool) -> None:
+def score(model: Path, file: str, steps: bool, precision: str | None, loss_bound: float | None, as_json: bool) -> None:
     """Give the probability of every line of FILE (- for stdin) under MODEL, in nats."""
+    chosen = checked_precision(precision, loss_bound)
     sentences = [line for line in read_text(file, LINES_LIMIT).splitlines() if line.strip()]
     if not sentences:
         raise DataError(f"{'stdin' if file == '-' else file}: must have at least one line of text; got none")
     from elman.tasks.language_model import load
 
-    scored = load(model).score(sentences)
+    loaded = load(model)
+    if chosen != "float32":
+        accept(loaded.precision_loss(chosen, sentences), loss_bound)
+    scored = loaded.score(sentences, chosen)
     rows = [_scored(item, steps) for item in scored]
     if as_json:
         return write_json({"model": str(model), "sentences": rows})

@@ -27,8 +27,10 @@ TABLE_BYTES = 512 << 20
 
 _WORTH_A_THREAD = 1 << 17
 """Multiply-adds of a step that a thread must have to do: threads meet several times a step."""
-_BLOCK = 256
-"""Steps written at a time: between blocks a stop is seen, and a key pressed."""
+_BLOCK, _PIECE = 256, 4096
+"""Steps written and read at a time: between them a stop is seen, and a key pressed."""
+_TOGETHER = 32
+"""Sequences that `following` reads side by side."""
 
 
 @dataclass(frozen=True)
@@ -276,6 +278,40 @@ class Stepper:
                 text.extend(row)
             length -= count
         return [text.tokens for text in texts]
+
+    def following(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Return for each sequence ln P of every token but its first after those before it.
+
+        Sequences of like length are read side by side.
+
+        Args:
+            sequences: Tokens, each at least 1.
+        """
+        found: list[list[float]] = [[] for _ in sequences]
+        order = sorted((n for n, tokens in enumerate(sequences) if len(tokens) > 1), key=lambda n: len(sequences[n]))
+        for at in range(0, len(order), _TOGETHER):
+            group = order[at : at + _TOGETHER]
+            for n, logs in zip(group, self._following([sequences[n] for n in group]), strict=True):
+                found[n] = logs
+        return found
+
+    def _following(self, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        """The same for a few sequences by rising length, in pieces; those that have ended stay out of the next."""
+        lengths = [len(tokens) - 1 for tokens in sequences]
+        tokens = np.zeros((len(sequences), max(lengths) + 1), np.int64)  # (B, T + 1)
+        for row, sequence in zip(tokens, sequences, strict=True):
+            row[: len(sequence)] = sequence
+        found: list[list[float]] = [[] for _ in sequences]
+        state, ended = self.initial_state(len(sequences)), 0
+        for at in range(0, max(lengths), _PIECE):
+            before, ended = ended, sum(length <= at for length in lengths)
+            state = [{name: value[ended - before :] for name, value in layer.items()} for layer in state]
+            here = [min(length - at, _PIECE) for length in lengths[ended:]]
+            piece = tokens[ended:, at : at + max(here) + 1]
+            logs, state = self.log_probabilities(piece[:, :-1], piece[:, 1:], state, here)
+            for own, row, length in zip(found[ended:], logs, here, strict=True):
+                own += row[:length].tolist()
+        return found
 
     def _start(self, state: State | None, streams: int) -> State:
         """A copy of a state, which the engine may overwrite."""

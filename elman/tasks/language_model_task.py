@@ -23,7 +23,19 @@ class LanguageModelTask:
     shape = "many to many in step"
     config = LanguageModelConfig
     training = LanguageModelTraining
-    sampling = ("length", "samples", "prompt", "temperature", "top_k", "top_p", "greedy", "stop", "seed")
+    sampling = (
+        "length",
+        "samples",
+        "prompt",
+        "temperature",
+        "top_k",
+        "top_p",
+        "greedy",
+        "stop",
+        "seed",
+        "precision",
+        "loss_bound",
+    )
 
     def fingerprints(self, data: Path, config: LanguageModelConfig) -> dict[str, Any]:
         """Return size and hash of each text."""

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from elman.cli import application
 from elman.errors import DataError, MissingInputError, ModelFileError, UsageError
 from elman.model_folder import read_model_folder, write_model_folder
+from elman.plans.native import available
 from elman.tasks.language_model import VOCABULARY, LanguageModelConfig, LanguageModelProblem, load
 from elman.tasks.language_model_use import LoadedLanguageModel
 
@@ -72,14 +73,83 @@ def test_score_is_conditioned_on_the_end_of_a_line_and_what_comes_before(tmp_pat
     assert scored.perplexity == pytest.approx(math.prod(p for _, p in expected) ** (-1 / 3), rel=1e-5)
 
 
-def test_long_sentences_are_scored_in_pieces(tmp_path, monkeypatch):
+@pytest.fixture(params=["engine", "torch"])
+def runs_by(request, monkeypatch):
+    """What runs the model: the engine's stepper, or torch as where there is no engine."""
+    if request.param == "torch":
+        monkeypatch.setattr("elman.tasks.language_model_use.available", lambda: False)
+    elif not available():
+        pytest.skip("the engine was not built")
+    return request.param
+
+
+def test_long_sentences_are_scored_in_pieces(tmp_path, monkeypatch, runs_by):
     model = made(tmp_path, "abc\ncab\n" * 10)
-    sentence = "abcacb" * 5
-    whole = model.score([sentence])[0]
-    monkeypatch.setattr("elman.tasks.language_model_use._PIECE", 7)
-    pieces = model.score([sentence])[0]
-    assert [p for _, p in pieces.steps] == pytest.approx([p for _, p in whole.steps], rel=1e-5)
-    assert pieces.tokens == 30
+    sentences = ["abcacb" * 5, "", "a", "abcabca", "abcabcab"]
+    whole = model.score(sentences)
+    module = {"engine": "elman.runtime.stepper", "torch": "elman.tasks.language_model_steps"}[runs_by]
+    monkeypatch.setattr(f"{module}._PIECE", 7)
+    pieces = model.score(sentences)
+    for one, other in zip(pieces, whole, strict=True):
+        assert [p for _, p in one.steps] == pytest.approx([p for _, p in other.steps], rel=1e-5)
+    assert [sentence.tokens for sentence in pieces] == [30, 0, 1, 7, 8]
+
+
+@pytest.mark.skipif(not available(), reason="the engine was not built")
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"level": "word", "tied": True, "hidden_size": 5}, {"embedding_size": 0, "layers": 3, "residual": True}],
+)
+def test_the_engine_writes_and_scores_as_torch_does(tmp_path, monkeypatch, options):
+    text = "the cat sat on the mat\nthe dog sat on the cat\n" * 30
+    model = made(tmp_path, text, **options)
+    how = {"samples": 3, "length": 80, "seed": 4, "stop": ("mat",)}
+    by_engine, scored = model.sample(**how), model.score(["the cat", "the dog sat xyz", ""])
+    changed = model.precision_loss("int8")
+    monkeypatch.setattr("elman.tasks.language_model_use.available", lambda: False)
+    assert model.sample(**how) == by_engine
+    for one, other in zip(model.score(["the cat", "the dog sat xyz", ""]), scored, strict=True):
+        assert one.log_probability == pytest.approx(other.log_probability, rel=1e-5)
+        assert one.unknown == other.unknown
+    assert changed.tokens == 16 * 64 and abs(changed.nats) < 0.05 and changed.nats != 0
+
+
+@pytest.mark.skipif(not available(), reason="the engine was not built")
+def test_weights_changed_in_place_are_packed_again(tmp_path):
+    model = made(tmp_path, "abc" * 20)
+    before = model.score(["abc"])[0].log_probability
+    with torch.no_grad():
+        model.model.head.bias[2] += 1.0
+    after = model.score(["abc"])[0].log_probability
+    with torch.no_grad():
+        logits, _ = model.model(torch.tensor([[model.start, 1, 2]]))
+    wanted = torch.log_softmax(logits[0].double(), 1)[[0, 1, 2], [1, 2, 3]].sum()
+    assert after == pytest.approx(float(wanted), rel=1e-5)
+    assert abs(after - before) > 0.1
+
+
+@pytest.mark.skipif(not available(), reason="the engine was not built")
+def test_what_a_precision_loses_is_measured_and_refused_past_a_bound(tmp_path):
+    text = "the cat sat on the mat\n" * 30
+    model = made(tmp_path, text)
+    sentences = ["the cat sat", "on the mat", "tttttt"]
+    exact, narrow = model.score(sentences), model.score(sentences, "int8")
+    lost = sum(e.log_probability - n.log_probability for e, n in zip(exact, narrow, strict=True)) / 27
+    found = model.precision_loss("int8", sentences)
+    assert (found.nats, found.tokens) == (pytest.approx(lost, rel=1e-9), 27)
+    found.check(found.nats)
+    with pytest.raises(UsageError, match=r"int8 must lose at most .* nats per token against float32; it loses"):
+        found.check(found.nats - 1e-9)
+    with pytest.raises(UsageError, match="at least 1 token"):
+        model.precision_loss("int8", [""])
+    other = tmp_path / "other.txt"
+    other.write_text("the mat sat\n", encoding="utf-8")
+    whole, low = model.evaluate(other), model.evaluate(other, precision="bf16")
+    assert low["loss"] - whole["loss"] == pytest.approx(low["precision_loss"], abs=1e-6)
+    assert low["precision_loss"] != 0 and low.keys() - whole.keys() == {"precision_loss", "precision_loss_error"}
+    assert low["bits_per_character"] == pytest.approx(whole["bits_per_character"], rel=0.02)
+    with pytest.raises(UsageError, match="streams: has no effect"):
+        model.evaluate(other, 2, "bf16")
 
 
 def test_nothing_has_probability_one(tmp_path):
@@ -123,7 +193,8 @@ def test_unknown_tokens_of_a_text_are_counted(tmp_path):
 
 
 def test_the_token_chosen_is_the_one_fed_back(tmp_path, monkeypatch):
-    """A spy on the model: what it is given after the prompt is what was written."""
+    """A spy on the model in torch: what it is given after the prompt is what was written."""
+    monkeypatch.setattr("elman.tasks.language_model_use.available", lambda: False)
     model = made(tmp_path, "abcdefgh" * 20)
     given: list[list[int]] = []
     step = model.model.step
