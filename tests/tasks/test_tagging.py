@@ -1,0 +1,129 @@
+"""Tagging: spans and plain tags are learnt, judged as conlleval does, and shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elman.errors import DataError
+from elman.heads import CrfHead, SoftmaxHead
+from elman.tasks import TASKS, load
+from elman.tasks.generated import write_entities
+from elman.tasks.shown_spans import coloured, write_marked_texts
+from elman.tasks.supervised_model import SupervisedModel
+from elman.tasks.tagging import TaggingOptions, TaggingTraining
+from elman.training import RunFolder, train
+
+SMALL: dict[str, Any] = {
+    "hidden_size": 12,
+    "embedding_size": 8,
+    "letter_size": 4,
+    "letter_hidden_size": 6,
+    "dropout": 0.1,
+    "input_dropout": 0.1,
+    "batch_size": 8,
+}
+PLAIN = "the DET\ncat NOUN\nsleeps VERB\n\na DET\ndog NOUN\nruns VERB\n\n" * 20
+
+
+def problem_of(folder: Path, text: str | None = None, **options: Any) -> Any:
+    path = folder / "data.conll"
+    write_entities(path, 150) if text is None else path.write_text(text, encoding="utf-8")
+    return TASKS["tagging"].problem(path, TaggingOptions(**{**SMALL, **options}), 0, folder)
+
+
+def trained(folder: Path, problem: Any, epochs: int = 8) -> tuple[SupervisedModel, dict[str, Any]]:
+    training = TaggingTraining(epochs=epochs, learning_rate=0.02, warmup_steps=5)
+    with RunFolder.create(folder / "run", task="tagging", config={"seed": 0}, data={}) as run:
+        result = train(problem, training, run)
+    model = load(folder / "run")
+    assert isinstance(model, SupervisedModel)
+    return model, result.best
+
+
+def test_names_of_people_and_places_are_found(tmp_path: Path) -> None:
+    problem = problem_of(tmp_path)
+    assert problem.selection == "span_f1" and isinstance(problem.model.head, CrfHead)
+    model, best = trained(tmp_path, problem)
+    assert best["span_f1"] > 0.95
+    words = ["in", "New", "York", ",", "Emmy", "Noether", "met", "an", "old", "friend", "."]
+    (answer,) = model.predict([words])
+    assert answer["spans"] == [{"begin": 1, "end": 3, "kind": "place"}, {"begin": 4, "end": 6, "kind": "person"}]
+    assert answer["tags"][:6] == ["O", "B-place", "I-place", "O", "B-person", "I-person"]
+
+
+def test_plain_tags_are_learnt_one_by_one(tmp_path: Path) -> None:
+    problem = problem_of(tmp_path, PLAIN)
+    assert problem.selection == "accuracy" and isinstance(problem.model.head, SoftmaxHead)
+    model, best = trained(tmp_path, problem, epochs=4)
+    assert best["accuracy"] == 1.0
+    assert model.predict([["a", "cat", "runs"]])[0] == {"tags": ["DET", "NOUN", "VERB"]}
+
+
+@pytest.mark.parametrize(
+    "options", [{"letter_hidden_size": 0, "letter_size": 32}, {"crf": False}, {"bidirectional": False}]
+)
+def test_variants_train_and_come_back(options: dict[str, Any], tmp_path: Path) -> None:
+    problem = problem_of(tmp_path, **options)
+    batch = problem.batch(0, 0)
+    problem.loss(batch, None).loss.backward()
+    silent = [name for name, p in problem.model.named_parameters() if p.grad is None]
+    assert silent == []
+    problem.save_model(tmp_path / "model")
+    model = load(tmp_path / "model")
+    assert isinstance(model, SupervisedModel)
+    assert model.evaluate(tmp_path / "data.conll")["examples"] == 150
+
+
+def test_a_tag_that_states_no_span_is_never_answered(tmp_path: Path) -> None:
+    """An untrained CRF with its rules: I never follows O, and every span that begins ends."""
+    problem = problem_of(tmp_path)
+    problem.model.eval()
+    problem.save_model(tmp_path / "model")
+    model = load(tmp_path / "model")
+    assert isinstance(model, SupervisedModel)
+    for answer in model.judge(tmp_path / "data.conll").answers:
+        for before, tag in zip(["O", *answer["tags"]], answer["tags"], strict=False):
+            assert not tag.startswith("I-") or before[2:] == tag[2:]
+
+
+def test_metrics_by_hand() -> None:
+    task: Any = TASKS["tagging"]
+    answers = [{"tags": ["B-per", "O", "B-loc", "I-loc"], "spans": []}, {"tags": ["O"], "spans": []}]
+    found = task.measure(answers, [["B-per", "O", "B-loc", "O"], ["B-per"]])
+    # Found (0,1 per), (2,4 loc); true (0,1 per), (2,3 loc), (0,1 per): one of two is right, one of three is found.
+    assert found == pytest.approx({"span_f1": 0.4, "precision": 0.5, "recall": 1 / 3, "accuracy": 0.6})
+
+
+def test_spans_are_shown() -> None:
+    words, spans = (
+        ["Ada", "<", "New", "York"],
+        [{"begin": 0, "end": 1, "kind": "per"}, {"begin": 2, "end": 4, "kind": "loc"}],
+    )
+    assert coloured(words, spans, colour=False) == "[Ada](per) < [New York](loc)"
+    assert coloured(words, spans, colour=True).count("\x1b[0m") == 2
+
+
+def test_the_page_shows_words_as_text(tmp_path: Path) -> None:
+    from elman.readers import Example
+
+    examples = [Example("x", ("<i>", "Oslo"))]
+    page = write_marked_texts(examples, [{"spans": [{"begin": 1, "end": 2, "kind": "a&b"}]}], tmp_path / "p.html")
+    text = page.read_text("utf-8")
+    assert "<i>" not in text and "a&amp;b" in text and "Oslo<small>" in text
+
+
+def test_what_cannot_be_used_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="letter_size has no effect"):
+        TaggingOptions(letter_hidden_size=0, letter_size=5)
+    problem = problem_of(tmp_path)
+    problem.save_model(tmp_path / "model")
+    model = load(tmp_path / "model")
+    assert isinstance(model, SupervisedModel)
+    with pytest.raises(DataError, match="input 1: must be a sequence of words"):
+        model.predict(["one text"])
+    (tmp_path / "more.conll").write_text("x B-ship\n\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"more\.conll:1: label must be one that training met"):
+        model.judge(tmp_path / "more.conll")
