@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from elman.architectures.convolution import FramePatterns, StepPatterns
+from elman.architectures.decoder import Decoder, DecoderState
 from elman.architectures.encoder import Encoder
+from elman.architectures.encoder_decoder import EncoderDecoder
 from elman.architectures.inputs import Inputs, Numbers, Ragged, StackedFrames, TokenVectors
 from elman.architectures.language_model import LanguageModel
+from elman.architectures.one_to_many import OneToMany, Vectors
 from elman.architectures.pooling import POOLINGS, Pooling
 from elman.architectures.shapes import MakeHead, ManyToManyInStep, ManyToOne, OneToOne
 from elman.architectures.spelled_words import SpelledWords, WordsAndLetters
 
 __all__ = [
     "POOLINGS",
+    "Decoder",
+    "DecoderState",
     "Encoder",
+    "EncoderDecoder",
     "FramePatterns",
     "Inputs",
     "LanguageModel",
@@ -20,6 +26,7 @@ __all__ = [
     "ManyToManyInStep",
     "ManyToOne",
     "Numbers",
+    "OneToMany",
     "OneToOne",
     "Pooling",
     "Ragged",
@@ -27,5 +34,6 @@ __all__ = [
     "StackedFrames",
     "StepPatterns",
     "TokenVectors",
+    "Vectors",
     "WordsAndLetters",
 ]

@@ -1,4 +1,4 @@
-"""From probabilities to tokens: temperature, top-k, top-p, greedy, and generation step by step."""
+"""One token after the other, drawn or the most probable: temperature, top-k, top-p, and generation step by step."""
 
 from __future__ import annotations
 
