@@ -1,8 +1,6 @@
 // Where values lie in the workspace.
 #pragma once
 
-#include <algorithm>
-
 #include "call.h"
 
 namespace elman {

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from elman.codecs.spans import Span
 from elman.errors import MissingExtraError
 
-RISING = frozenset({"accuracy", "macro_f1", "span_f1", "mcc", "auroc", "auprc"})
+RISING = frozenset({"accuracy", "macro_f1", "span_f1", "mcc", "auroc", "auprc", "bleu"})
 """Metrics of which more is better."""
 
 
@@ -255,3 +255,26 @@ def _jiwer() -> Any:
             "audio: jiwer must be installed to measure transcripts; got none", "pip install 'elman[audio]'"
         ) from error
     return jiwer
+
+
+def bleu(found: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """Return corpus BLEU from 0 to 100: the geometric mean of n-gram precisions, n = 1..4, times the brevity penalty.
+
+    Args:
+        found: Texts that were written.
+        references: One or more true texts of each, in the same order.
+
+    Raises:
+        MissingExtraError: sacrebleu is not installed.
+
+    Source: Papineni et al. 2002; as sacrebleu computes it (tokenisation 13a, exponential smoothing), Post 2018.
+    """
+    try:
+        from sacrebleu import corpus_bleu
+    except ImportError as error:
+        raise MissingExtraError(
+            "bleu: sacrebleu must be installed; got none", "pip install 'elman[translation]'"
+        ) from error
+    most = max(map(len, references))
+    columns: list[Any] = [[row[n] if n < len(row) else None for row in references] for n in range(most)]
+    return float(corpus_bleu(list(found), columns).score)

@@ -35,6 +35,7 @@ class SamplingConfig(BaseModel):
     seed: int = Field(0, ge=0, lt=2**63, description="seed; sample i depends on it and on i only")
     precision: Literal["float32", "bf16", "int8"] = Field("float32", description=PRECISION_HELP)
     loss_bound: float | None = Field(None, ge=0, description=BOUND_HELP)
+    label: str | None = Field(None, description="class to write for; without it all classes in turn")
     tempo: float = Field(120.0, ge=4, le=10_000, description="beats a minute of music")
     output: Path | None = Field(None, description="folder for files of music; else MODEL's name and -samples")
 
@@ -76,10 +77,16 @@ def sample(model: Path, as_json: bool, **options: Any) -> None:
     samples = loaded.sample(**values)
     if as_json:
         return write_json({"model": str(model), "config": config.model_dump(mode="json"), "samples": samples})
-    texts = [text if isinstance(text, str) else "\n".join(text["files"]) for text in samples]
-    if len(texts) == 1:
-        return write_line(texts[0])
-    return write_line("\n".join(f"--- sample {number} ---\n{text}" for number, text in enumerate(texts, 1)))
+    if len(samples) == 1 or not isinstance(samples[0], str):
+        return write_line("\n".join(map(_line, samples)))
+    return write_line("\n".join(f"--- sample {number} ---\n{text}" for number, text in enumerate(samples, 1)))
+
+
+def _line(sample: Any) -> str:
+    """A sample for people: its text, its class and text, or its files."""
+    if isinstance(sample, str):
+        return sample
+    return "\n".join(sample["files"]) if "files" in sample else f"{sample['label']}\t{sample['text']}"
 
 
 sample.params += options_of(SamplingConfig)

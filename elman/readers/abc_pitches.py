@@ -22,6 +22,7 @@ _MODES = {
 }
 _KEY = re.compile(r"([A-G])([#b]?)\s*([A-Za-z]*)")
 _ACCIDENTALS = {"^^": 2, "^": 1, "=": 0, "_": -1, "__": -2}
+_CLEFS = ("treble", "alto", "tenor", "bass")
 _MIDDLE_C = 60
 
 _CHORD = re.compile(r"([A-G])([#b]?)([^/]*)(?:/([A-G])([#b]?))?")
@@ -47,11 +48,13 @@ _LOWEST_ROOT = 43
 def signature(text: str) -> dict[str, int] | None:
     """Return the accidentals of a key, "Ador" or "Bb", as semitones by letter; None for what is no such key.
 
-    The sharps of a key are counted in fifths: those of the tonic's major, and fewer by the mode, 3 for minor.
+    A clef says nothing about pitch. The sharps of a key are counted in fifths: those of the tonic's major, and fewer
+    by the mode, 3 for minor.
     """
-    if text.strip().lower() in ("", "none", "hp"):
+    text = " ".join(word for word in text.split() if "=" not in word and word not in _CLEFS)
+    if text.lower() in ("", "none", "hp"):
         return {}
-    match = _KEY.match(text.strip())
+    match = _KEY.match(text)
     if match is None or _mode(match[3]) not in _MODES:
         return None
     fifths = _FIFTHS[match[1]] + 7 * ((match[2] == "#") - (match[2] == "b")) + _MODES[_mode(match[3])]

@@ -14,7 +14,7 @@ from elman.readers.examples import Reading
 from elman.readers.lines import lines
 from elman.readers.notes import Note
 
-_FIELD = re.compile(r"([A-Za-z]):(.*)")
+_FIELD = re.compile(r"([A-Za-z]):(?![|:])(.*)")  # "d:|" is a note that ends a part
 _BEATS = 4
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from elman.errors import ModelFileError, nearest
 from elman.model_folder import read_config
 from elman.tasks.audio_classification import AudioClassification
+from elman.tasks.captioning import Captioning
 from elman.tasks.language_model_task import LanguageModelTask
 from elman.tasks.music import Music
 from elman.tasks.speech_recognition import SpeechRecognition
+from elman.tasks.strings import Strings
 from elman.tasks.tagging import Tagging
 from elman.tasks.task import Task, TrainedModel
 from elman.tasks.text_classification import TextClassification
@@ -25,6 +27,8 @@ TASKS: dict[str, Task] = {
         Tagging(),
         SpeechRecognition(),
         AudioClassification(),
+        Strings(),
+        Captioning(),
     )
 }
 

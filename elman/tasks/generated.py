@@ -106,3 +106,20 @@ def write_sayings(path: Path, count: int = 3000) -> None:
     make_folder(path.parent)
     with storing(path):
         path.write_text("\n".join(line.capitalize() for line in lines) + "\n", encoding="utf-8")
+
+
+_SYLLABLES = {
+    "machines": (("zor", "tek", "vox", "rix", "kil"), ("a", "o"), ("tron", "max", "dyne", "9")),
+    "rivers": (("wen", "thal", "mur", "lis", "orn"), ("a", "e", "o"), ("na", "ra", "lle", "sk")),
+    "stars": (("Al", "Be", "Si", "Ve", "Ra"), ("ta", "lo", "ri"), ("rion", "ra", "gel", "bar")),
+}
+
+
+def write_names(folder: Path, count: int = 300) -> None:
+    """Write made-up names, those of a kind in a file, one a line."""
+    choose = Choices("names")
+    make_folder(folder)
+    for kind, parts in _SYLLABLES.items():
+        lines = ["".join(choose.one_of(syllables) for syllables in parts) for _ in range(count)]
+        with storing(folder / f"{kind}.txt"):
+            (folder / f"{kind}.txt").write_text("\n".join(line.capitalize() for line in lines) + "\n", encoding="utf-8")

@@ -10,8 +10,7 @@ import torch
 from elman.architectures import LanguageModel
 from elman.decoding import Choice, generate
 from elman.layers import Recurrent
-from elman.runtime.layer import Layer
-from elman.runtime.stepper import Stepper
+from elman.runtime.stepper import Layer, Stepper
 
 _PIECE = 256
 

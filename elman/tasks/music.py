@@ -46,7 +46,7 @@ class MusicOptions(SupervisedOptions):
     units: int = Field(256, ge=1, le=65_536, description="hidden units through which keys know each other")
     crop: int = Field(128, ge=1, le=10**6, description="steps that training reads of a piece, from anywhere")
     hidden_size: int = Field(256, ge=1, le=65_536, description="units of a layer")
-    dropout: float = Field(0.2, ge=0, lt=1, description="between layers and before the output")
+    dropout: float = Field(0.5, ge=0, lt=1, description="between layers and before the output")
     batch_size: int = Field(16, ge=1, le=65_536, description="pieces of a batch")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,14 @@ class Parts:
     validation: list[Example]
     test: list[Example]
 
-    def repeated(self) -> int:
-        """Return how many examples of validation and test stand in training too: of those the answer is known."""
-        known = {_identity(example.x) for example in self.train}
-        return sum(_identity(example.x) in known for example in (*self.validation, *self.test))
+    def repeated(self, identity: Callable[[Example], Any]) -> int:
+        """Return how many examples of validation and test stand in training too: of those the answer is known.
+
+        Args:
+            identity: What makes two examples the same; what cannot be hashed is no other's.
+        """
+        known = {_hashable(identity(example)) for example in self.train}
+        return sum(_hashable(identity(example)) in known for example in (*self.validation, *self.test))
 
 
 def divided(examples: Sequence[Example], fraction: float, seed: int, where: str) -> Parts:
@@ -92,7 +96,7 @@ def _whole_groups(examples: Sequence[Example], fraction: float, draws: torch.Gen
     return {n for n, name in enumerate(names) if name in taken}
 
 
-def _identity(x: Any) -> Hashable:
+def _hashable(x: Any) -> Hashable:
     return x if isinstance(x, Hashable) else id(x)
 
 

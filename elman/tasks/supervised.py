@@ -152,6 +152,10 @@ class SupervisedTask(ABC, Generic[Config]):
         """Return the validation metric by which the best weights are chosen, where it depends on the data."""
         return self.selection
 
+    def identity(self, example: Example) -> Any:
+        """Return what makes two examples the same, and a validation on them flatter; here: their x."""
+        return example.x
+
     def described(self, setting: Setting[Config]) -> str:
         """Return what was learnt of the data, in a few words: "2 labels, vocabulary 1,234"."""
         return ", ".join(f"{name} {codec.size:,}" for name, codec in setting.codecs.items() if hasattr(codec, "size"))

@@ -49,7 +49,7 @@ class SupervisedProblem:
         self.unit = task.unit
         self.rejects = Rejects(config.on_error == "skip")
         parts = self._parts()
-        self.repeated = parts.repeated()
+        self.repeated = parts.repeated(task.identity)
         self.setting = Setting(config, task.fit(parts.train, config), read_cell(config.cell))
         self.selection = task.selected(self.setting)
         self.examples, self.items = self._encoded(parts)

@@ -74,6 +74,8 @@ def test_pitches(tmp_path, body, key, found):
         ("Ador", "F"),
         ("Dmix", "F"),
         ("E minor", "F"),
+        ("G clef=bass octave=1", "F"),
+        ("treble", ""),
         ("none", ""),
     ],
 )
@@ -98,6 +100,8 @@ def test_signatures_with_flats_and_none_at_all():
         ("|:C|1,2D:|3E||F", [C, D, C, D, C, E, F]),
         ("|:C|1-2D:|[3E:|F", [C, D, C, D, C, E, F]),
         ("C||D:|", [C, D, C, D]),
+        ("C||\nD:|", [C, D, C, D]),
+        ("C\nD::E:|", [C, D, C, D, E, E]),
     ],
 )
 def test_repeats_and_endings(tmp_path, body, played):

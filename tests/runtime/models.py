@@ -10,8 +10,7 @@ import torch
 from elman.architectures import LanguageModel
 from elman.cells import cells
 from elman.equations import Cell
-from elman.runtime.layer import Layer
-from elman.runtime.stepper import Stepper
+from elman.runtime.stepper import Layer, Stepper
 
 
 def model_of(

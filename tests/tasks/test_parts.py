@@ -55,7 +55,7 @@ def test_what_names_no_part_trains_where_validation_is_named() -> None:
 
 def test_copies_across_parts_are_counted() -> None:
     found = [Example("1", "same"), Example("2", "same", part="test"), Example("3", "other", part="validation")]
-    assert divided(found, 0.1, 0, "data").repeated() == 1
+    assert divided(found, 0.1, 0, "data").repeated(lambda example: example.x) == 1
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

@@ -1,0 +1,43 @@
+"""What a decoder writes, as answers: the most probable sequences, never with the token that stands for the unknown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from elman.codecs.vocabulary import Vocabulary
+from elman.decoding import Beam, Step, search
+from elman.tasks.supervised import Answer
+
+
+def without_unknown(step: Step) -> Step:
+    """Return a step after which token 0, which stands for what training did not know, is never chosen."""
+
+    def masked(tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+        logits, after = step(tokens, state)
+        return logits.index_fill(1, torch.tensor([0], device=logits.device), -torch.inf), after
+
+    return masked
+
+
+def written(network: Any, state: Any, rows: int, beam: Beam, vocabulary: Vocabulary, between: str) -> list[Answer]:
+    """Return what beam search finds for each beginning: "text", its "log_probability", and all as "n_best".
+
+    Args:
+        network: With `step` and `boundary`; see elman.architectures.OneToMany.
+        state: Before the first token.
+        rows: How many beginnings.
+        beam: How they are searched.
+        vocabulary: Of the tokens.
+        between: What stands between two tokens of a text.
+    """
+    found: list[Answer] = []
+    for hypotheses in search(without_unknown(network.step), state, rows, network.boundary, beam):
+        best = [
+            {"text": between.join(vocabulary.tokens[t] for t in h.tokens), "log_probability": h.log_probability}
+            for h in hypotheses
+        ]
+        found.append({**best[0], "n_best": best})
+    return found
