@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 
 namespace elman {
 
@@ -12,6 +13,11 @@ inline constexpr size_t alignment = 64;
 void* take(size_t bytes);
 // Hand a block back. It is kept for the next one who asks, up to the limit of what may lie idle.
 void give(void* block) noexcept;
+
+struct GiveBack {
+  void operator()(void* block) const { give(block); }
+};
+using Block = std::unique_ptr<void, GiveBack>;
 
 void set_idle_limit(size_t bytes) noexcept;
 size_t idle_limit() noexcept;

@@ -52,13 +52,11 @@ size_t workspace_floats(const Plan& plan, const Batch& batch, bool keep) {
   return floats;
 }
 
-size_t packed_floats(const Plan&, const Programme& programme) {
+size_t packed_floats(const Products& products, const Programme& programme) {
   size_t floats = 0;
-  const auto add = [&](const std::vector<Pass>& passes) {
-    for (const Pass& pass : passes)
-      for (const Group& g : pass.groups) floats += static_cast<size_t>(padded(pass.width)) * g.targets.size() * g.depth;
-  };
-  add(programme.bulk_before), add(programme.step), add(programme.bulk_after);
+  for (const auto* passes : {&programme.bulk_before, &programme.step, &programme.bulk_after})
+    for (const Pass& pass : *passes)
+      for (const Group& g : pass.groups) floats += products.packed_floats(g) * (padded(pass.width) / column_granule);
   return floats;
 }
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "plan.h"
+#include "products.h"
 
 namespace elman {
 
@@ -73,17 +73,23 @@ inline constexpr size_t workspace_header = 16;
 // Floats of the workspace that a call needs. `keep`: for all rows, as a backward run needs them.
 size_t workspace_floats(const Plan& plan, const Batch& batch, bool keep);
 
-// Packed weights of a programme: floats, and where each group begins, in the order of its passes.
-size_t packed_floats(const Plan& plan, const Programme& programme);
+// Floats of the packed weights of a programme: one group after the other, in the order of its passes.
+size_t packed_floats(const Products& products, const Programme& programme);
 
-struct Target {
-  const char* name;
-  void (*pack)(const Plan&, const Programme&, const std::vector<const float*>& parameters, float* out, int threads);
-  void (*forward)(const Plan&, const Batch&, const Arrays&, const float* packed, float* workspace, bool keep, int threads);
-  void (*backward)(const Plan&, const Batch&, const Arrays&, const Gradients&, const float* packed, float* workspace, int threads);
+// The loops over rows, columns and time, compiled for an instruction set.
+struct Loops {
+  void (*pack)(const Plan&, const Products&, const Programme&, const std::vector<const float*>& parameters, float* out, int threads);
+  void (*forward)(const Plan&, const Products&, const Batch&, const Arrays&, const float* packed, float* workspace, bool keep, int threads);
+  void (*backward)(const Plan&, const Products&, const Batch&, const Arrays&, const Gradients&, const float* packed, float* workspace, int threads);
   void (*function)(Opcode, const float* a, const float* b, const float* c, float* out, size_t n);  // for tests
 };
 
-extern const Target scalar_target, avx2_target, avx512_target;
+struct Target {
+  const char* name;
+  const Loops& loops;
+  const Products &float32, &bf16;
+};
+
+extern const Target scalar_target, avx2_target, avx512_target, amx_target;
 
 }  // namespace elman

@@ -1,7 +1,36 @@
 #include "dispatch.h"
 
+#if defined(ELMAN_X86_TARGETS)
+#include <cpuid.h>
+#endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace elman {
 namespace {
+
+#if defined(ELMAN_X86_TARGETS)
+// Whether the processor has tiles and bfloat16, and the system lets this process use them: it must be asked, once.
+bool ask_for_amx() {
+  unsigned a, b, c, d;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  const bool tiles = (d >> 24 & 1) && (d >> 22 & 1);
+  if (!tiles || !__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a >> 5 & 1)) return false;  // avx512_bf16
+#if defined(__linux__)
+  constexpr int request_permission = 0x1023, tile_data = 18;
+  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+  return false;
+#endif
+}
+
+bool amx_granted() {
+  static const bool granted = ask_for_amx();
+  return granted;
+}
+#endif
 
 bool runs(const std::string& name) {
   if (name == "scalar") return true;
@@ -12,6 +41,7 @@ bool runs(const std::string& name) {
   if (name == "avx512")
     return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq");
+  if (name == "amx") return runs("avx512") && amx_granted();
 #endif
   return false;
 }
@@ -20,7 +50,7 @@ bool runs(const std::string& name) {
 
 std::vector<std::string> targets_here() {
   std::vector<std::string> names;
-  for (const char* name : {"avx512", "avx2", "scalar"})
+  for (const char* name : {"amx", "avx512", "avx2", "scalar"})
     if (runs(name)) names.emplace_back(name);
   return names;
 }
@@ -28,6 +58,7 @@ std::vector<std::string> targets_here() {
 const Target* find_target(const std::string& name) {
   if (!runs(name)) return nullptr;
 #if defined(ELMAN_X86_TARGETS)
+  if (name == "amx") return &amx_target;
   if (name == "avx512") return &avx512_target;
   if (name == "avx2") return &avx2_target;
 #endif

@@ -1,7 +1,7 @@
 // Gradients of parameters: sums over rows of outer products, for a chunk of rows at a time.
 #pragma once
 
-#include "passes.h"
+#include "product.h"
 
 namespace elman::ELMAN_TARGET_NAMESPACE {
 
@@ -16,16 +16,6 @@ inline Kernel outer_kernel(int rows) {
   static constexpr Kernel table[] = {nullptr, outer<1>(), outer<2>(), outer<3>(), outer<4>(), outer<5>(), outer<6>()};
   return table[rows];
 }
-
-// Columns [from, from + count) of an operand, rows [first, first + depth).
-inline const float* place_in(const Bound& bound, Operand o, int64_t first, size_t& stride) {
-  stride = bound.slot_stride_of[o.index];
-  return bound.slot[o.index] + (first - bound.base_row) * stride;
-}
-
-struct Packer {
-  std::vector<float> left, right;
-};
 
 inline void pack_left(const float* from, size_t stride, int depth, int rows, float* out) {
   for (int k = 0; k < depth; ++k) {
@@ -57,32 +47,30 @@ inline void share(int rows, int index, int threads, int& from, int& to) {
   to = std::min(rows, blocks * (index + 1) / threads * block_rows);
 }
 
-inline void add_matrix(const Bound& bound, const Accumulation& acc, int64_t first, int depth, int from, int to, Packer& packer) {
+inline void add_matrix(const Bound& bound, const Accumulation& acc, int64_t first, int depth, int from, int to, float* room) {
   if (from == to) return;
-  size_t left_stride, right_stride;
-  const float* left = place_in(bound, acc.left, first, left_stride);
-  const float* right = place_in(bound, acc.right, first, right_stride);
-  packer.left.resize(static_cast<size_t>(to - from) * depth);
-  packer.right.resize(static_cast<size_t>(block_columns) * depth);
-  pack_left(left + from, left_stride, depth, to - from, packer.left.data());
+  const size_t left_stride = bound.slot_stride_of[acc.left.index], right_stride = bound.slot_stride_of[acc.right.index];
+  const float *left = bound.row(acc.left, first), *right = bound.row(acc.right, first);
+  float *const packed_right = room, *const packed_left = room + block_columns * depth_at_once;
+  pack_left(left + from, left_stride, depth, to - from, packed_left);
   const size_t stride = bound.plan.parameter_columns[acc.parameter];
   float* out = bound.gradients->d_parameters[acc.parameter] + acc.first_column;
   alignas(64) float block[block_rows * block_columns];
   for (int n = 0; n < acc.right_width; n += block_columns) {
     const int columns = std::min(block_columns, acc.right_width - n);
-    pack_right(right + n, right_stride, depth, columns, packer.right.data());
+    pack_right(right + n, right_stride, depth, columns, packed_right);
     for (int m = from; m < to; m += block_rows) {
       const int rows = std::min(block_rows, to - m);
       const Sink sink{block, block_columns, nullptr, 0};
-      outer_kernel(rows)(depth, packer.left.data() + static_cast<size_t>(m - from) * depth, 0, packer.right.data(), 0, &sink);
+      outer_kernel(rows)(depth, packed_left + static_cast<size_t>(m - from) * depth, 0, packed_right, 0, &sink);
       add_block(block, rows, columns, out + m * stride + n, stride);
     }
   }
 }
 
 inline void add_vector(const Bound& bound, const Accumulation& acc, int64_t first, int depth, int from, int to) {
-  size_t stride;
-  const float* left = place_in(bound, acc.left, first, stride);
+  const size_t stride = bound.slot_stride_of[acc.left.index];
+  const float* left = bound.row(acc.left, first);
   float* out = bound.gradients->d_parameters[acc.parameter];
   for (int j = from; j < to; j += Vec::lanes) {
     const int n = std::min(Vec::lanes, to - j);
@@ -92,8 +80,18 @@ inline void add_vector(const Bound& bound, const Accumulation& acc, int64_t firs
   }
 }
 
+// Floats that a thread packs factors into.
+inline size_t thread_room(const Plan& plan) {
+  int widest = 0;
+  for (const Accumulation& acc : plan.accumulations) widest = std::max(widest, acc.left_width);
+  return static_cast<size_t>(widest + block_columns) * depth_at_once;
+}
+
+inline size_t gradient_floats(const Plan& plan, int threads) { return thread_room(plan) * threads; }
+
 // Add what rows [first, last) give to this thread's share of every gradient.
-inline void accumulate(const Bound& bound, int64_t first, int64_t last, int index, int threads, Packer& packer) {
+inline void accumulate(const Bound& bound, int64_t first, int64_t last, float* room, int index, int threads, Barrier&) {
+  room += thread_room(bound.plan) * index;
   for (; first < last; first += depth_at_once) {
     const int depth = static_cast<int>(std::min<int64_t>(depth_at_once, last - first));
     for (const Accumulation& acc : bound.plan.accumulations) {
@@ -101,9 +99,22 @@ inline void accumulate(const Bound& bound, int64_t first, int64_t last, int inde
       int from, to;
       share(acc.left_width, index, threads, from, to);
       if (acc.right.place == Place::none) add_vector(bound, acc, first, depth, from, to);
-      else add_matrix(bound, acc, first, depth, from, to, packer);
+      else add_matrix(bound, acc, first, depth, from, to, room);
     }
   }
 }
+
+inline int rounded_floats(int width) { return width; }
+
+inline void round(View from, View to, int rows, int column, int columns, int) {
+  for (int r = 0; r < rows; ++r)
+    for (int j = 0; j < columns; j += Vec::lanes) to_bf16(Vec::load(from.data + r * from.stride + j)).store(to.data + r * to.stride + column + j);
+}
+
+inline void nothing() {}
+
+// By fused multiply-add of floats; of bfloat16 too, whose products are exact in float32.
+inline constexpr Products float32 = {packed_floats, pack, multiply, rounded_floats, round, gradient_floats, accumulate, nothing, nothing};
+inline constexpr Products bf16 = {packed_floats, pack_rounded, multiply, rounded_floats, round, gradient_floats, accumulate, nothing, nothing};
 
 }  // namespace elman::ELMAN_TARGET_NAMESPACE

@@ -1,6 +1,8 @@
 // Where values lie in the workspace.
 #pragma once
 
+#include <algorithm>
+
 #include "call.h"
 
 namespace elman {

@@ -1,8 +1,9 @@
 // The loop over time, forward and back.
 #pragma once
 
+#include "arena.h"
 #include "gradient.h"
-#include "threads.h"
+#include "passes.h"
 
 namespace elman::ELMAN_TARGET_NAMESPACE {
 
@@ -21,16 +22,24 @@ class FlushToZero {
 #endif
 };
 
+// A thread at work: subnormal numbers are zero, and products may begin.
+class AtWork {
+ public:
+  explicit AtWork(const Products& products) : products_(products) { products.enter(); }
+  ~AtWork() { products_.leave(); }
+
+ private:
+  const FlushToZero flush_;
+  const Products& products_;
+};
+
 // Who does what of a step: all threads take columns of all rows and meet between passes, or each thread takes rows and meets nobody.
 enum class Split { columns, rows };
 
 // Weights that fit the second-level cache of a core may be read by every thread; larger ones are better divided.
-inline Split split_for(const Plan& plan, const Programme& programme, const Batch& batch, int threads) {
+inline Split split_for(const Products& products, const Programme& programme, const Batch& batch, int threads) {
   if (threads == 1) return Split::rows;
-  size_t floats = 0;
-  for (const Pass& pass : programme.step)
-    for (const Group& g : pass.groups) floats += static_cast<size_t>(padded(pass.width)) * g.targets.size() * g.depth;
-  (void)plan;
+  const size_t floats = packed_floats(products, {{}, programme.step, {}});
   const bool many = batch.sequences >= 8 * threads;
   return (many && floats * sizeof(float) <= (size_t{5} << 20) / 4) ? Split::rows : Split::columns;
 }
@@ -74,7 +83,7 @@ struct Worker {
   }
 
  private:
-  void run_pass(const Pass& pass, const PackedGroup* packed, const Rows& rows) const {
+  void run_pass(const Pass& pass, const float* const* packed, const Rows& rows) const {
     if (split == Split::rows) {
       run_rows(pass, bound, rows);
       return run_columns(pass, packed, bound, scratch, rows, 0, padded(pass.width));
@@ -106,10 +115,12 @@ inline void clear_padding(const Batch& batch, float* data, const Layout& layout,
 inline void load_start(Bound& bound) {
   for (size_t s = 0; s < bound.plan.states.size(); ++s) {
     const State& state = bound.plan.states[s];
+    const int columns = padded(state.width);
+    std::vector<float> value(columns, 0.0f);
     for (int b = 0; b < bound.batch.sequences; ++b) {
-      float* to = bound.slot[state.before.index] + b * bound.slot_stride_of[state.before.index];
-      std::memcpy(to, bound.arrays.start[s] + static_cast<size_t>(bound.batch.order[b]) * state.width, sizeof(float) * state.width);
-      std::fill(to + state.width, to + padded(state.width), 0.0f);
+      std::copy_n(bound.arrays.start[s] + static_cast<size_t>(bound.batch.order[b]) * state.width, state.width, value.data());
+      if (state.before.place != Place::none) std::copy_n(value.data(), columns, bound.row(state.before, b));
+      if (state.rounded.place != Place::none) bound.products.round({value.data(), 0}, {bound.row(state.rounded, b), 0}, 1, 0, columns, state.width);
     }
   }
 }
@@ -118,24 +129,23 @@ inline void load_start(Bound& bound) {
 inline void move_states(Bound& bound, int64_t row) {
   const int t = bound.batch.step_of.size() > static_cast<size_t>(row) ? bound.batch.step_of[row] : -1;
   if (t >= 0)
-    for (const State& state : bound.plan.states) {
-      const size_t stride = bound.slot_stride_of[state.before.index];
-      float* base = bound.slot[state.before.index];
-      std::memmove(base, base + (row - bound.base_row) * stride, sizeof(float) * stride * bound.batch.live[t]);
-    }
+    for (const State& state : bound.plan.states)
+      for (const Operand o : {state.before, state.rounded})
+        if (o.place != Place::none)
+          std::memmove(bound.slot[o.index], bound.row(o, row), sizeof(float) * bound.slot_stride_of[o.index] * bound.batch.live[t]);
   bound.base_row = row;
 }
 
-inline void forward(const Plan& plan, const Batch& batch, const Arrays& arrays, const float* packed, float* workspace, bool keep, int threads) {
-  Bound bound(plan, batch, arrays, workspace, keep);
+inline void forward(const Plan& plan, const Products& products, const Batch& batch, const Arrays& arrays, const float* packed, float* workspace, bool keep, int threads) {
+  Bound bound(plan, batch, arrays, products, workspace, keep);
   bound.bind_packed(plan.forward, packed);
   workspace[0] = 0.0f;
   load_start(bound);
   std::vector<Scratch> scratch;
   for (int i = 0; i < threads; ++i) scratch.emplace_back(plan);
   run_on_team(threads, [&](int index, int used, Barrier& barrier) {
-    const FlushToZero flush;
-    const Worker worker{bound, scratch[index], barrier, index, used, split_for(plan, plan.forward, batch, used)};
+    const AtWork at_work(products);
+    const Worker worker{bound, scratch[index], barrier, index, used, split_for(products, plan.forward, batch, used)};
     clear_padding(batch, arrays.y, arrays.y_layout, plan.output_size, index, used);
     for (int t = 0; t < batch.steps && batch.live[t] > 0;) {
       const int end = chunk_end(batch, t);
@@ -176,19 +186,21 @@ inline std::vector<int> chunk_starts(const Batch& batch) {
   return starts;
 }
 
-inline void backward(const Plan& plan, const Batch& batch, const Arrays& arrays, const Gradients& gradients, const float* packed, float* workspace, int threads) {
-  Bound bound(plan, batch, arrays, workspace, true);
+inline void backward(const Plan& plan, const Products& products, const Batch& batch, const Arrays& arrays, const Gradients& gradients, const float* packed, float* workspace, int threads) {
+  Bound bound(plan, batch, arrays, products, workspace, true);
   bound.gradients = &gradients;
   bound.bind_packed(plan.backward, packed);
   bound.bind_carry();
+  bound.bind_factors();
   load_carry(bound);
   const std::vector<int> starts = chunk_starts(batch);
   std::vector<Scratch> scratch;
-  std::vector<Packer> packers(threads);
+  const Block block(take(products.gradient_floats(plan, threads) * sizeof(float)));
+  float* const room = static_cast<float*>(block.get());
   for (int i = 0; i < threads; ++i) scratch.emplace_back(plan);
   run_on_team(threads, [&](int index, int used, Barrier& barrier) {
-    const FlushToZero flush;
-    const Worker worker{bound, scratch[index], barrier, index, used, split_for(plan, plan.backward, batch, used)};
+    const AtWork at_work(products);
+    const Worker worker{bound, scratch[index], barrier, index, used, split_for(products, plan.backward, batch, used)};
     if (gradients.dx && !gradients.add_dx) clear_padding(batch, gradients.dx, gradients.dx_layout, plan.input_size, index, used);
     for (size_t i = starts.size(); i-- > 0;) {
       const int first = starts[i], end = chunk_end(batch, first);
@@ -197,31 +209,29 @@ inline void backward(const Plan& plan, const Batch& batch, const Arrays& arrays,
       size_t group = 0;
       for (const Pass& pass : plan.backward.step) group += pass.groups.size();
       if (gradients.dx) worker.bulk(plan.backward.bulk_after, group, batch.offset[first], batch.offset[end]);
-      accumulate(bound, batch.offset[first], batch.offset[end], index, used, packers[index]);
+      products.accumulate(bound, batch.offset[first], batch.offset[end], room, index, used, barrier);
     }
   });
   store_start(bound);
   workspace[0] = 1.0f;
 }
 
-inline void pack(const Plan& plan, const Programme& programme, const std::vector<const float*>& parameters, float* out, int threads) {
+inline void pack_all(const Plan& plan, const Products& products, const Programme& programme, const std::vector<const float*>& parameters, float* out, int threads) {
   std::vector<int> strides(plan.parameter_columns.begin(), plan.parameter_columns.end());
-  struct Panel {
+  struct Piece {
     const Group* group;
     int width, column;
     float* out;
   };
-  std::vector<Panel> panels;
+  std::vector<Piece> pieces;
   for (const auto* passes : {&programme.bulk_before, &programme.step, &programme.bulk_after})
     for (const Pass& pass : *passes)
-      for (const Group& g : pass.groups) {
-        const int targets = static_cast<int>(g.targets.size()), columns = panel_columns(targets);
-        for (int column = 0; column < padded(pass.width); column += columns, out += static_cast<size_t>(columns) * targets * g.depth)
-          panels.push_back({&g, pass.width, column, out});
-      }
+      for (const Group& g : pass.groups)
+        for (int column = 0; column < padded(pass.width); column += column_granule, out += products.packed_floats(g))
+          pieces.push_back({&g, pass.width, column, out});
   run_on_team(threads, [&](int index, int used, Barrier&) {
-    for (size_t i = index; i < panels.size(); i += used)
-      pack_panel(*panels[i].group, panels[i].width, panels[i].column, parameters.data(), strides.data(), panels[i].out);
+    for (size_t i = index; i < pieces.size(); i += used)
+      products.pack(*pieces[i].group, pieces[i].width, pieces[i].column, parameters.data(), strides.data(), pieces[i].out);
   });
 }
 
@@ -237,5 +247,7 @@ inline void function(Opcode code, const float* a, const float* b, const float* c
     std::copy_n(result, count, out + i);
   }
 }
+
+inline constexpr Loops loops = {pack_all, forward, backward, function};
 
 }  // namespace elman::ELMAN_TARGET_NAMESPACE

@@ -29,6 +29,12 @@ const Target& target_named(const std::string& name) {
   return *target;
 }
 
+const Products& products_named(const Target& target, const std::string& precision) {
+  if (precision == "float32") return target.float32;
+  if (precision == "bf16") return target.bf16;
+  throw std::invalid_argument("precision: must be float32 or bf16; got '" + precision + "'");
+}
+
 void expect(bool holds, const char* what) {
   if (!holds) throw std::invalid_argument(what);
 }
@@ -53,9 +59,10 @@ Batch checked_packed_batch(const Counts& sizes, bool reverse) {
 // counts the lengths (B,) then; or they are packed, (rows, I), and counts the batch sizes (T,). Every array is checked against the plan here; below, pointers are trusted.
 class Engine {
  public:
-  Engine(Plan plan, const std::string& target) : plan_(std::move(plan)), target_(&target_named(target)) {}
+  Engine(Plan plan, const std::string& target, const std::string& precision)
+      : plan_(std::move(plan)), target_(&target_named(target)), products_(&products_named(*target_, precision)) {}
 
-  size_t packed_floats(bool back) const { return elman::packed_floats(plan_, back ? plan_.backward : plan_.forward); }
+  size_t packed_floats(bool back) const { return elman::packed_floats(*products_, back ? plan_.backward : plan_.forward); }
 
   size_t workspace_floats(int64_t sequences, int64_t steps, const std::optional<Counts>& lengths, bool keep) const {
     return elman::workspace_floats(plan_, checked_batch(sequences, steps, lengths, false), keep);
@@ -69,7 +76,7 @@ class Engine {
     check_packed(packed, back);
     const std::vector<const float*> from = parameter_pointers(parameters);
     nb::gil_scoped_release release;
-    target_->pack(plan_, back ? plan_.backward : plan_.forward, from, packed.data(), threads);
+    target_->loops.pack(plan_, *products_, back ? plan_.backward : plan_.forward, from, packed.data(), threads);
   }
 
   void forward(const std::vector<ReadFloats>& parameters, ReadFloats packed, Floats workspace, ReadRows x, std::optional<Counts> counts,
@@ -83,7 +90,7 @@ class Engine {
     check_packed(packed, false);
     check_workspace(workspace, batch, keep);
     nb::gil_scoped_release release;
-    target_->forward(plan_, batch, arrays, packed.data(), workspace.data(), keep, threads);
+    target_->loops.forward(plan_, *products_, batch, arrays, packed.data(), workspace.data(), keep, threads);
   }
 
   void backward(const std::vector<ReadFloats>& parameters, ReadFloats packed, Floats workspace, ReadRows x, std::optional<Counts> counts,
@@ -113,7 +120,7 @@ class Engine {
       gradients.d_start.push_back(d_start[s] ? d_start[s]->data() : nullptr);
     }
     nb::gil_scoped_release release;
-    target_->backward(plan_, batch, arrays, gradients, packed.data(), workspace.data(), threads);
+    target_->loops.backward(plan_, *products_, batch, arrays, gradients, packed.data(), workspace.data(), threads);
   }
 
   const char* target() const { return target_->name; }
@@ -189,6 +196,7 @@ class Engine {
 
   Plan plan_;
   const Target* target_;
+  const Products* products_;
 };
 
 // An array in the engine's memory, for results and workspaces that live as long as somebody holds them.
@@ -205,7 +213,7 @@ nb::ndarray<float, nb::c_contig, nb::device::cpu> floats(const std::vector<size_
 
 std::vector<float> call_function(const std::string& target, int code, const std::vector<float>& a, const std::vector<float>& b, const std::vector<float>& c) {
   std::vector<float> out(a.size());
-  target_named(target).function(static_cast<Opcode>(code), a.data(), b.size() == a.size() ? b.data() : nullptr,
+  target_named(target).loops.function(static_cast<Opcode>(code), a.data(), b.size() == a.size() ? b.data() : nullptr,
                                 c.size() == a.size() ? c.data() : nullptr, out.data(), a.size());
   return out;
 }
@@ -248,7 +256,7 @@ NB_MODULE(_engine, m) {
       });
   nb::class_<SlotGroup>(m, "SlotGroup", "Slots of one width, side by side in the workspace.").def("__init__", [](SlotGroup* g, int width, int slots) { new (g) SlotGroup{width, slots}; });
   nb::class_<Slot>(m, "Slot", "One value's place in the workspace.").def("__init__", [](Slot* s, int group, int position) { new (s) Slot{group, position}; });
-  nb::class_<State>(m, "State", "A state and the slot of its value before the step.").def("__init__", [](State* s, int width, Operand before) { new (s) State{width, before}; });
+  nb::class_<State>(m, "State", "A state and the slots of its value before the step, as it is and rounded.").def("__init__", [](State* s, int width, Operand before, Operand rounded) { new (s) State{width, before, rounded}; });
   nb::class_<VectorSource>(m, "VectorSource", "A vector parameter, or a number.")
       .def("__init__", [](VectorSource* v, int parameter, float number, int width) { new (v) VectorSource{parameter, number, width}; });
   nb::class_<Plan>(m, "Plan", "All that the engine executes for a cell at sizes.")
@@ -267,7 +275,7 @@ NB_MODULE(_engine, m) {
       .def_rw("accumulations", &Plan::accumulations);
 
   nb::class_<Engine>(m, "Engine", "A plan on a target.")
-      .def(nb::init<Plan, const std::string&>(), nb::arg("plan"), nb::arg("target"))
+      .def(nb::init<Plan, const std::string&, const std::string&>(), nb::arg("plan"), nb::arg("target"), nb::arg("precision"))
       .def("packed_floats", &Engine::packed_floats, nb::arg("back"))
       .def("workspace_floats", &Engine::workspace_floats, nb::arg("sequences"), nb::arg("steps"), nb::arg("lengths").none(), nb::arg("keep"))
       .def("packed_workspace_floats", &Engine::packed_workspace_floats, nb::arg("sizes"), nb::arg("keep"))
@@ -280,6 +288,8 @@ NB_MODULE(_engine, m) {
       .def_prop_ro("target", &Engine::target);
 
   m.def("targets", &targets_here, "Targets that this processor runs, best first.");
+  m.def("rounded_floats", [](const std::string& target, int width) { return target_named(target).bf16.rounded_floats(width); },
+        nb::arg("target"), nb::arg("width"), "Floats that hold so many components of an operand in bfloat16.");
   m.def("floats", &floats, nb::arg("shape"), "An array of arbitrary contents from the engine's memory.");
   m.def("function", &call_function, "One operation on arrays, for tests.");
   m.def("idle_bytes", &idle_bytes, "Bytes that lie idle in the arena.");
@@ -289,7 +299,7 @@ NB_MODULE(_engine, m) {
   const char* codes[] = {"copy", "add", "sub", "mul", "div", "neg", "min", "max", "sigmoid", "tanh", "relu", "softplus", "exp", "log", "sqrt", "abs",
                          "sin", "cos", "elu", "silu", "gelu", "hard_sigmoid", "hard_tanh", "erf", "step", "sign", "greater", "mul_add", "sub_from",
                          "sigmoid_back", "tanh_back", "mix", "load_x", "load_dy", "load_mask", "store_next", "store_y", "store_dx", "layer_norm",
-                         "layer_norm_backward"};
+                         "layer_norm_backward", "round"};
   nb::dict numbers;
   for (int i = 0; i < static_cast<int>(std::size(codes)); ++i) numbers[codes[i]] = i;
   m.attr("CODES") = numbers;

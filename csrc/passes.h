@@ -2,92 +2,12 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <functional>
 
-#include "layout.h"
+#include "bound.h"
 #include "pointwise.h"
-#include "product.h"
 
 namespace elman::ELMAN_TARGET_NAMESPACE {
-
-// Rows of one step, or of a chunk: row `first`, then every `stride`th, `count` of them.
-struct Rows {
-  int64_t first = 0;
-  int count = 0;
-  int stride = 1;
-  int sequence = 0;  // position of the first row's sequence; for rows of one step
-  int step = -1;     // -1: rows of several steps
-};
-
-// Everything a call has bound: the places of operands, and the caller's arrays.
-struct Bound {
-  const Plan& plan;
-  const Batch& batch;
-  const Arrays& arrays;
-  const Gradients* gradients = nullptr;
-  int64_t base_row = 0;  // row that lies first in the workspace
-  std::vector<float*> slot;
-  std::vector<size_t> slot_stride_of;
-  std::vector<float*> vector;
-  std::vector<float> vector_store;
-  std::vector<float*> carry;
-  std::vector<size_t> carry_stride;
-  std::vector<float> carry_store;
-  std::vector<PackedGroup> packed;  // by group, in the order of the programme
-
-  Bound(const Plan& p, const Batch& b, const Arrays& a, float* workspace, bool keep);
-  void bind_carry();
-  void bind_packed(const Programme& programme, const float* data);
-};
-
-inline float* aligned(float* p) { return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(p) + 63) & ~uintptr_t{63}); }
-
-inline Bound::Bound(const Plan& p, const Batch& b, const Arrays& a, float* workspace, bool keep) : plan(p), batch(b), arrays(a) {
-  std::vector<float*> group_base;
-  float* next = aligned(workspace + workspace_header);
-  for (const SlotGroup& g : p.slot_groups) {
-    group_base.push_back(next);
-    next += static_cast<size_t>(capacity(b, keep)) * row_stride(g);
-  }
-  for (const Slot& s : p.slots) {
-    const SlotGroup& g = p.slot_groups[s.group];
-    slot.push_back(group_base[s.group] + static_cast<size_t>(s.position) * slot_stride(g.width));
-    slot_stride_of.push_back(row_stride(g));
-  }
-  size_t floats = 16;
-  for (const VectorSource& v : p.vectors) floats += padded(v.width);
-  vector_store.assign(floats, 0.0f);
-  next = aligned(vector_store.data());
-  for (const VectorSource& v : p.vectors) {
-    vector.push_back(next);
-    if (v.parameter < 0) std::fill_n(next, v.width, v.number);
-    else std::copy_n(a.parameters[v.parameter], v.width, next);
-    next += padded(v.width);
-  }
-}
-
-inline void Bound::bind_carry() {
-  size_t floats = 16;
-  for (const State& s : plan.states) floats += static_cast<size_t>(slot_stride(s.width)) * batch.sequences;
-  carry_store.assign(floats, 0.0f);
-  float* next = aligned(carry_store.data());
-  for (const State& s : plan.states) {
-    carry.push_back(next);
-    carry_stride.push_back(slot_stride(s.width));
-    next += static_cast<size_t>(slot_stride(s.width)) * batch.sequences;
-  }
-}
-
-inline void Bound::bind_packed(const Programme& programme, const float* data) {
-  for (const auto* passes : {&programme.bulk_before, &programme.step, &programme.bulk_after})
-    for (const Pass& pass : *passes)
-      for (const Group& g : pass.groups) {
-        const int targets = static_cast<int>(g.targets.size());
-        packed.push_back({data, panel_columns(targets) * targets * g.depth});
-        data += static_cast<size_t>(padded(pass.width)) * targets * g.depth;
-      }
-}
 
 inline constexpr int tile_rows = 32, tile_floats = 1024;
 
@@ -118,38 +38,13 @@ class TileRun {
   TileRun(const Bound& bound, const Scratch& scratch, const Rows& rows, int column, int columns)
       : bound_(bound), scratch_(scratch), rows_(rows), column_(column), tile_{rows.count, columns} {}
 
-  void products(const Group& group, const PackedGroup& packed) const {
-    const int targets = static_cast<int>(group.targets.size()), width = panel_columns(targets);
-    const View a = view(group.operand, 0);
-    std::array<View, 4> to, from;
-    for (int g = 0; g < targets; ++g) {
-      to[g] = view(group.targets[g], column_);
-      from[g] = view(group.starts[g], column_);
+  void products(const Group& group, const float* packed) const {
+    Product product{group, packed, tile_.rows, column_, tile_.columns, view(group.operand, 0), {}, {}};
+    for (size_t g = 0; g < group.targets.size(); ++g) {
+      product.to[g] = view(group.targets[g], column_);
+      product.from[g] = view(group.starts[g], column_);
     }
-    const auto sinks_at = [&](int row, int shift) {
-      std::array<Sink, 4> sinks;
-      for (int g = 0; g < targets; ++g)
-        sinks[g] = {to[g].data + row * to[g].stride + shift, to[g].stride,
-                    from[g].data ? from[g].data + row * from[g].stride + shift : nullptr, from[g].stride};
-      return sinks;
-    };
-    const int together = panels_at_once(targets) * width;
-    const Kernel wide = tile_.rows <= 2 ? wide_kernel_for(targets, tile_.rows) : nullptr;
-    for (int shift = 0; shift < tile_.columns;) {
-      const float* panel = packed.panel(column_ + shift, width);
-      if (wide && shift + together <= tile_.columns) {
-        wide(group.depth, a.data, a.stride, panel, packed.panel_size, sinks_at(0, shift).data());
-        shift += together;
-        continue;
-      }
-      const int chunks = (tile_.rows + most_rows(targets) - 1) / most_rows(targets);
-      for (int i = 0, row = 0; i < chunks; ++i) {
-        const int count = (tile_.rows - row + chunks - i - 1) / (chunks - i);
-        kernel_for(targets, count)(group.depth, a.data + row * a.stride, a.stride, panel, packed.panel_size, sinks_at(row, shift).data());
-        row += count;
-      }
-      shift += width;
-    }
+    bound_.products.multiply(product);
   }
 
   void run(const Instruction& i) const {
@@ -164,6 +59,7 @@ class TileRun {
       case Opcode::store_y: return store(i, bound_.arrays.y, bound_.arrays.y_layout, bound_.plan.output_size, false);
       case Opcode::store_dx: return store(i, bound_.gradients->dx, bound_.gradients->dx_layout, bound_.plan.input_size, bound_.gradients->add_dx);
       case Opcode::store_next: return store_next(i);
+      case Opcode::round: return bound_.products.round(view(i.a, column_), view(i.target, 0), tile_.rows, column_, tile_.columns, i.number);
       default: compute(i.code, tile_, view(i.target, column_), view(i.a, column_), view(i.b, column_), view(i.c, column_));
     }
   }
@@ -171,10 +67,8 @@ class TileRun {
  private:
   View view(Operand o, int column) const {
     switch (o.place) {
-      case Place::rows: {
-        const size_t stride = bound_.slot_stride_of[o.index];
-        return {bound_.slot[o.index] + (rows_.first - bound_.base_row) * stride + column, stride * rows_.stride};
-      }
+      case Place::rows:
+      case Place::rounded: return {bound_.row(o, rows_.first) + column, bound_.slot_stride_of[o.index] * rows_.stride};
       case Place::tile: return {scratch_.tiles + static_cast<size_t>(o.index) * tile_floats + (column - column_), static_cast<size_t>(tile_.columns)};
       case Place::vector: return {bound_.vector[o.index] + column, 0};
       case Place::carry: {
@@ -217,15 +111,23 @@ class TileRun {
     const State& state = bound_.plan.states[i.number];
     const Batch& batch = bound_.batch;
     const View from = view(i.a, column_);
-    const size_t stride = bound_.slot_stride_of[state.before.index];
-    float* next = bound_.slot[state.before.index] + (batch.offset[rows_.step + 1] - bound_.base_row) * stride + column_;
     const int real = std::clamp(state.width - column_, 0, tile_.columns);
-    for (int r = 0; r < tile_.rows; ++r) {
-      const float* value = from.data + r * from.stride;
-      const int b = rows_.sequence + r * rows_.stride;
-      if (b < batch.live[rows_.step + 1]) std::memcpy(next + b * stride, value, sizeof(float) * tile_.columns);
-      else std::memcpy(bound_.arrays.final[i.number] + static_cast<size_t>(batch.order[b]) * state.width + column_, value, sizeof(float) * real);
+    const int live = batch.live[rows_.step + 1] - rows_.sequence;  // of the sequences from this tile's first on
+    const int on = std::clamp((live + rows_.stride - 1) / rows_.stride, 0, tile_.rows);
+    if (on > 0 && state.before.place != Place::none) {
+      const View next = next_rows(state.before);
+      for (int r = 0; r < on; ++r) std::memcpy(next.data + r * next.stride + column_, from.data + r * from.stride, sizeof(float) * tile_.columns);
     }
+    if (on > 0 && state.rounded.place != Place::none)
+      bound_.products.round(from, next_rows(state.rounded), on, column_, tile_.columns, state.width);
+    for (int r = on; r < tile_.rows; ++r) {
+      const int64_t sequence = batch.order[rows_.sequence + r * rows_.stride];
+      std::memcpy(bound_.arrays.final[i.number] + sequence * state.width + column_, from.data + r * from.stride, sizeof(float) * real);
+    }
+  }
+
+  View next_rows(Operand o) const {
+    return {bound_.row(o, bound_.batch.offset[rows_.step + 1] + rows_.sequence), bound_.slot_stride_of[o.index] * rows_.stride};
   }
 
   const Bound& bound_;
@@ -236,7 +138,7 @@ class TileRun {
 };
 
 // Products and pointwise operations of a pass on columns [from, to).
-inline void run_columns(const Pass& pass, const PackedGroup* packed, const Bound& bound, const Scratch& scratch, const Rows& rows, int from, int to) {
+inline void run_columns(const Pass& pass, const float* const* packed, const Bound& bound, const Scratch& scratch, const Rows& rows, int from, int to) {
   if (rows.count == 0) return;
   const int tiles = (rows.count + tile_rows - 1) / tile_rows;
   const int tallest = (rows.count + tiles - 1) / tiles;
@@ -256,9 +158,7 @@ inline void run_columns(const Pass& pass, const PackedGroup* packed, const Bound
 
 // Operations over whole rows; their operands lie in rows.
 inline void run_rows(const Pass& pass, const Bound& bound, const Rows& rows) {
-  const auto at = [&](Operand o, int r) {
-    return bound.slot[o.index] + (rows.first + static_cast<int64_t>(r) * rows.stride - bound.base_row) * bound.slot_stride_of[o.index];
-  };
+  const auto at = [&](Operand o, int r) { return bound.row(o, rows.first + static_cast<int64_t>(r) * rows.stride); };
   for (const Instruction& i : pass.row_operations)
     for (int r = 0; r < rows.count; ++r) {
       if (i.code == Opcode::layer_norm) layer_norm(at(i.target, r), at(i.a, r), i.number);

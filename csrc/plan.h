@@ -12,7 +12,8 @@ namespace elman {
 //   tile    in the first-level cache, for the tile of rows and columns at hand
 //   vector  a parameter or a number, the same for every row
 //   carry   one row a sequence: derivatives that walk back through time
-enum class Place : int32_t { none = 0, rows = 1, tile = 2, vector = 3, carry = 4 };
+//   rounded as rows, in the form in which products of bfloat16 read their operands
+enum class Place : int32_t { none = 0, rows = 1, tile = 2, vector = 3, carry = 4, rounded = 5 };
 
 struct Operand {
   Place place = Place::none;
@@ -31,6 +32,7 @@ enum class Opcode : int32_t {
   mix,          // a * b + (1 - a) * c
   load_x, load_dy, load_mask, store_next, store_y, store_dx,
   layer_norm, layer_norm_backward,  // over whole rows
+  round,                            // to bfloat16; its target lies in Place::rounded
 };
 
 struct Instruction {
@@ -82,9 +84,11 @@ struct SlotGroup {
   int32_t width = 0, slots = 0;
 };
 
+// Where the value of a state before a step lies; Place::none where nobody reads it in that form.
 struct State {
   int32_t width = 0;
-  Operand before;  // its value before the step, Place::rows
+  Operand before;   // Place::rows
+  Operand rounded;  // Place::rounded
 };
 
 struct VectorSource {

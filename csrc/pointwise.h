@@ -1,16 +1,10 @@
 // The pointwise programme: each operation runs over a tile of rows x columns that lies in the first-level cache.
 #pragma once
 
-#include "plan.h"
+#include "products.h"
 #include "vector_math.h"
 
 namespace elman::ELMAN_TARGET_NAMESPACE {
-
-// An operand of a tile: element (r, j) at data + r * stride + j.
-struct View {
-  float* data = nullptr;
-  size_t stride = 0;
-};
 
 struct Tile {
   int rows = 0, columns = 0;  // columns is a multiple of 16: padding is computed too, and never read by a product

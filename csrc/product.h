@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "plan.h"
+#include "bound.h"
 #include "simd.h"
 
 namespace elman::ELMAN_TARGET_NAMESPACE {
@@ -14,19 +14,12 @@ inline constexpr int unit = 16;  // columns of the narrowest panel
 // Columns of one target in a panel: panels are two vectors of 16 wide where there are few targets.
 inline int panel_columns(int targets) { return targets <= 2 ? 2 * unit : unit; }
 
-inline int round_up(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
-
 // A panel holds, for each step of the depth, panel_columns of each target; columns beyond the width are zero.
-struct PackedGroup {
-  const float* data = nullptr;
-  int panel_size = 0;  // floats
-  const float* panel(int column, int columns) const { return data + static_cast<size_t>(column / columns) * panel_size; }
-};
-
-inline size_t packed_floats(const Group& group, int width) {
-  const int targets = static_cast<int>(group.targets.size()), columns = panel_columns(targets);
-  return static_cast<size_t>(round_up(width, columns)) * targets * group.depth;
+inline size_t panel_floats(const Group& group) {
+  return static_cast<size_t>(panel_columns(static_cast<int>(group.targets.size()))) * group.targets.size() * group.depth;
 }
+
+inline size_t packed_floats(const Group& group) { return static_cast<size_t>(column_granule) * group.targets.size() * group.depth; }
 
 inline void pack_panel(const Group& group, int width, int column, const float* const* parameters, const int* strides, float* out) {
   const int columns = panel_columns(static_cast<int>(group.targets.size()));
@@ -47,6 +40,18 @@ inline void pack_panel(const Group& group, int width, int column, const float* c
             to[static_cast<size_t>(k) * row + j] = j < real ? w[static_cast<size_t>(column + j) * stride + k] : 0.0f;
     }
   }
+}
+
+inline void pack(const Group& group, int width, int column, const float* const* parameters, const int* strides, float* out) {
+  const int columns = panel_columns(static_cast<int>(group.targets.size()));
+  for (int shift = 0; shift < column_granule; shift += columns, out += panel_floats(group))
+    pack_panel(group, width, column + shift, parameters, strides, out);
+}
+
+// Weights of bfloat16, as the floats that they are.
+inline void pack_rounded(const Group& group, int width, int column, const float* const* parameters, const int* strides, float* out) {
+  pack(group, width, column, parameters, strides, out);
+  for (size_t i = 0; i < packed_floats(group); i += Vec::lanes) to_bf16(Vec::load(out + i)).store(out + i);
 }
 
 // Where a kernel writes: for each target, its first row and the distance of rows. Same for what sums start from.
@@ -145,6 +150,35 @@ inline Kernel wide_kernel_for(int targets, int rows) {
     case 41: return &kernel<1, 4, 1, panels_at_once(4)>;
     case 42: return &kernel<2, 4, 1, panels_at_once(4)>;
     default: return nullptr;
+  }
+}
+
+inline void multiply(const Product& p) {
+  const int targets = static_cast<int>(p.group.targets.size()), width = panel_columns(targets), depth = p.group.depth;
+  const size_t panel_size = panel_floats(p.group);
+  const auto sinks_at = [&](int row, int shift) {
+    std::array<Sink, 4> sinks;
+    for (int g = 0; g < targets; ++g)
+      sinks[g] = {p.to[g].data + row * p.to[g].stride + shift, p.to[g].stride,
+                  p.from[g].data ? p.from[g].data + row * p.from[g].stride + shift : nullptr, p.from[g].stride};
+    return sinks;
+  };
+  const int together = panels_at_once(targets) * width;
+  const Kernel wide = p.rows <= 2 ? wide_kernel_for(targets, p.rows) : nullptr;
+  for (int shift = 0; shift < p.columns;) {
+    const float* panel = p.packed + (p.column + shift) / width * panel_size;
+    if (wide && shift + together <= p.columns) {
+      wide(depth, p.operand.data, p.operand.stride, panel, panel_size, sinks_at(0, shift).data());
+      shift += together;
+      continue;
+    }
+    const int chunks = (p.rows + most_rows(targets) - 1) / most_rows(targets);
+    for (int i = 0, row = 0; i < chunks; ++i) {
+      const int count = (p.rows - row + chunks - i - 1) / (chunks - i);
+      kernel_for(targets, count)(depth, p.operand.data + row * p.operand.stride, p.operand.stride, panel, panel_size, sinks_at(row, shift).data());
+      row += count;
+    }
+    shift += width;
   }
 }
 

@@ -43,6 +43,11 @@ inline Vec with_sign_of(Vec magnitude, Vec sign) {
   return {_mm512_castsi512_ps(_mm512_ternarylogic_epi32(m, _mm512_castps_si512(sign.v), _mm512_castps_si512(magnitude.v), 0xCA))};
 }
 inline Vec times_power_of_two(Vec a, Vec n) { return {_mm512_scalef_ps(a.v, n.v)}; }
+inline Vec to_upper_half(Vec a) {
+  const __m512i bits = _mm512_castps_si512(a.v), odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  const __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  return {_mm512_castsi512_ps(_mm512_and_si512(up, _mm512_set1_epi32(-65536)))};
+}
 
 #elif defined(ELMAN_AVX2)
 
@@ -85,6 +90,11 @@ inline Vec times_power_of_two(Vec a, Vec n) {
   };
   return {_mm256_mul_ps(_mm256_mul_ps(a.v, power(half)), power(_mm256_sub_epi32(whole, half)))};
 }
+inline Vec to_upper_half(Vec a) {
+  const __m256i bits = _mm256_castps_si256(a.v), odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+  return {_mm256_castsi256_ps(_mm256_and_si256(up, _mm256_set1_epi32(-65536)))};
+}
 
 #else
 
@@ -115,12 +125,22 @@ inline Vec choose(Lanes m, Vec yes, Vec no) { return m ? yes : no; }
 inline Vec nearest(Vec a) { return {std::nearbyint(a.v)}; }
 inline Vec with_sign_of(Vec magnitude, Vec sign) { return {std::copysign(magnitude.v, sign.v)}; }
 inline Vec times_power_of_two(Vec a, Vec n) { return {std::ldexp(a.v, static_cast<int>(n.v))}; }
+inline Vec to_upper_half(Vec a) {
+  uint32_t bits;
+  std::memcpy(&bits, &a.v, 4);
+  bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+  std::memcpy(&a.v, &bits, 4);
+  return a;
+}
 
 #endif
 
 // min and max as the equations mean them: NaN when either is NaN.
 inline Vec smaller(Vec a, Vec b) { return choose(unordered(a, b), a + b, choose(less(a, b), a, b)); }
 inline Vec larger(Vec a, Vec b) { return choose(unordered(a, b), a + b, choose(less(b, a), a, b)); }
+
+// The nearest number of bfloat16, which is the upper half of a float; ties to even. NaN would carry into the sign.
+inline Vec to_bf16(Vec a) { return choose(unordered(a, a), Vec::all(NAN), to_upper_half(a)); }
 
 // A function of the C library, lane by lane: for what cells use rarely.
 template <class Function>

@@ -11,8 +11,6 @@
 
 namespace elman {
 
-void FreeBlock::operator()(void* block) const noexcept { give(block); }
-
 TokenTable::TokenTable(int64_t vocabulary, size_t row_floats, size_t most_bytes)
     : rows_(vocabulary), row_floats_(row_floats), most_bytes_(most_bytes) {}
 

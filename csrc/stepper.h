@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "arena.h"
 #include "plan.h"
 
 namespace elman {
@@ -53,11 +54,6 @@ struct StepLayer {
   std::vector<int> kept;            // slots that `bulk` makes and `step` reads
   size_t kept_floats = 0;
 };
-
-struct FreeBlock {
-  void operator()(void* block) const noexcept;
-};
-using Block = std::unique_ptr<void, FreeBlock>;  // of the arena
 
 // What the first layer makes of a token before the loop depends on the token alone: rows of a table, filled as tokens
 // appear, up to a limit.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import elman
+from elman.equations import Cell
 from elman.errors import MissingInputError, ModelFileError
 from elman.storage import FileRecord, read_bytes, read_json, record_of
 from elman.tensor_header import damaged
@@ -98,3 +99,29 @@ def check_record(path: Path, record: FileRecord, wanted: Mapping[str, Any]) -> N
         raise damaged(path, f"{wanted['bytes']} bytes were recorded and {record.bytes} are there")
     if record.sha256 != wanted["sha256"]:
         raise damaged(path, "its SHA-256 differs from the recorded one")
+
+
+def describe_cell(cell: Cell) -> dict[str, Any]:
+    """Return a cell as JSON values; its equations as text."""
+    return {
+        "name": cell.name,
+        "equations": cell.plain(),
+        "output": cell.output,
+        "init": dict(cell.init),
+        "source": cell.source,
+    }
+
+
+def restored_cell(values: Mapping[str, Any]) -> Cell:
+    """Return the cell that `describe_cell` described.
+
+    Raises:
+        EquationError, UsageError, KeyError, TypeError: the values describe no cell.
+    """
+    return Cell(
+        values["equations"],
+        name=str(values.get("name", "cell"))[:100],
+        output=values["output"],
+        init=values.get("init") or {},
+        source=str(values.get("source", ""))[:1000],
+    )

@@ -3,5 +3,5 @@
 #include "../loop.h"
 
 namespace elman {
-const Target avx2_target = {"avx2", avx2::pack, avx2::forward, avx2::backward, avx2::function};
+const Target avx2_target = {"avx2", avx2::loops, avx2::float32, avx2::bf16};
 }

@@ -3,5 +3,5 @@
 #include "../loop.h"
 
 namespace elman {
-const Target avx512_target = {"avx512", avx512::pack, avx512::forward, avx512::backward, avx512::function};
+const Target avx512_target = {"avx512", avx512::loops, avx512::float32, avx512::bf16};
 }

@@ -2,5 +2,5 @@
 #include "../loop.h"
 
 namespace elman {
-const Target scalar_target = {"scalar", scalar::pack, scalar::forward, scalar::backward, scalar::function};
+const Target scalar_target = {"scalar", scalar::loops, scalar::float32, scalar::bf16};
 }

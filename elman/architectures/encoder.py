@@ -22,7 +22,8 @@ class Encoder(nn.Module):
         bidirectional: Read from both ends.
         dropout: Probability of dropping outputs between layers, in training; of no effect on a single layer.
         seed: First values as a function of this number.
-        options: Of Stack.of: residual, sizes, engine, zoneout, variational_dropout, weight_drop, init, forget_bias.
+        options: Of Stack.of: residual, sizes, engine, precision, zoneout, variational_dropout, weight_drop, init,
+            forget_bias.
 
     Raises:
         UsageError, ShapeError: an option does not fit or has no effect.

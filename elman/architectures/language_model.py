@@ -40,6 +40,7 @@ class LanguageModel(nn.Module):
             head.
         forget_bias: See Recurrent.
         engine: See Recurrent.
+        precision: See Recurrent.
         seed: First values as a function of this number.
 
     Raises:
@@ -66,6 +67,7 @@ class LanguageModel(nn.Module):
         init: Mapping[str, str | float] | None = None,
         forget_bias: float | None = None,
         engine: str = "auto",
+        precision: str = "float32",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -89,6 +91,7 @@ class LanguageModel(nn.Module):
             seed=seed,
             sizes=sizes,
             engine=engine,
+            precision=precision,
             zoneout=zoneout,
             variational_dropout=variational_dropout,
             weight_drop=weight_drop,

@@ -100,12 +100,14 @@ def engine() -> dict[str, Any]:
 
     from elman.cells import cells
     from elman.layers import Recurrent
+    from elman.plans import native
 
     x = torch.linspace(-1, 1, 2 * 5 * 3, dtype=torch.float64).reshape(2, 5, 3)
     layers = [Recurrent(cells["gru"], 3, 4, engine=name, seed=0).double() for name in ("auto", "reference")]
     with torch.no_grad():
         values = [layer(x)[0] for layer in layers]
     return {
+        "native": {"target": native.target(), "targets": native.engine.targets()} if native.available() else None,
         "default": layers[0].engine,
         "difference": float((values[0] - values[1]).abs().max()),
         "tolerance": 1e-10,
@@ -129,9 +131,17 @@ def _report(found: dict[str, Any]) -> str:
         )
         rows += [
             ["engine", f"{tried['default']}; {agree}"],
+            ["C++ engine", _native(tried["native"])],
             ["threads", f"{tried['threads']} ({tried['torch_vectors']})"],
             ["GPU", tried["gpu"] or "none"],
         ]
     rows += [[name, number or "MISSING: pip install " + name] for name, number in found["required"].items()]
     rows += [[name, number or f"not installed ({OPTIONAL[name]})"] for name, number in found["optional"].items()]
     return table([*rows, ["", "everything works" if found["healthy"] else "something is wrong, see above"]])
+
+
+def _native(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "not compiled: torch runs everything"
+    bf16 = "on the matrix unit" if found["target"] == "amx" else "at the speed of float32"
+    return f"{found['target']} (of {', '.join(found['targets'])}); products in bfloat16 {bf16}"

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from elman.cli.output import note
 from elman.cli.reading import equations_of, read_cell
 from elman.errors import MissingExtraError, ModelFileError, UsageError
+from elman.plans.native import available, target
 from elman.storage import storing
 from elman.tasks import TASKS, Task
 from elman.tasks.language_model_task import STORES
@@ -24,6 +25,7 @@ from elman.tasks.task import TaskProblem
 from elman.training import RunFolder, TrainingConfig, TrainingResult, reporter_for
 from elman.training import train as run_training
 from elman.training.curves import as_text, save_png
+from elman.training.gradients import at_precision
 from elman.training.run_folder import LOCK, RUN
 
 KEPT = "text.txt"
@@ -171,13 +173,24 @@ def carry_out(
 ) -> dict[str, Any]:
     """Say what was chosen, train, draw the curves, say how it ended; return the result for JSON."""
     if not quiet:
-        for line in [*problem.summary(), plan(training, run.path)]:
+        with at_precision(problem.model, training):
+            lines = [*problem.summary(), plan(training, run.path), *gain_of_bf16(training)]
+        for line in lines:
             note(line)
     result = run_training(problem, training, run, resume=resume, reporter=reporter_for(quiet))
     if not quiet:
         note(ending(result))
     draw_curves(run.path, quiet)
     return {**as_document(result), **tested(problem, quiet)}
+
+
+def gain_of_bf16(training: TrainingConfig) -> list[str]:
+    """Return the line about what bfloat16 would gain here; none where it runs, or the processor has no AMX."""
+    if training.precision == "bf16" or not available() or target() != "amx":
+        return []
+    return [
+        "this processor has AMX: --precision bf16, products in bfloat16, trains an LSTM of 512 units 2.8 times as fast"
+    ]
 
 
 def tested(problem: TaskProblem, quiet: bool) -> dict[str, Any]:

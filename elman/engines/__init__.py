@@ -52,6 +52,7 @@ class Engine(Protocol):
 ENGINES: dict[str, Engine] = {
     "reference": ReferenceEngine(),
     "cpu": CpuEngine(),
+    "cpu-bf16": CpuEngine(precision="bf16"),
     "torch-schedule": TorchScheduleEngine(),
     "torch-fused": TorchFusedEngine(),
 }
@@ -61,6 +62,10 @@ CHOICES = ("auto", "reference", "cpu", "torch", "torch-schedule", "torch-fused")
 """What a caller may ask for. "auto" takes the C++ engine for float32 on the CPU, and "torch" for everything else;
 "torch" takes the fused kernels where the equations are exactly theirs."""
 
+PRECISIONS = ("float32", "bf16")
+"""Of products. "bf16" takes the nearest numbers of bfloat16 for their factors and adds up in float32; everything else
+stays float32: states, pointwise functions, weights and their gradients. Only the C++ engine does it."""
+
 
 def choose(
     name: str,
@@ -68,6 +73,7 @@ def choose(
     steps: int | None = None,
     sizes: Mapping[str, int] | None = None,
     like: Tensor | None = None,
+    precision: str = "float32",
 ) -> Engine:
     """Return the engine that runs a cell.
 
@@ -76,17 +82,23 @@ def choose(
         cell: The cell, with its masks.
         steps: Steps of the call; a single step gains nothing from a fused kernel. None when it is not known.
         sizes: Value of every size symbol; torch's kernels take narrowing projections only. None when not known.
-        like: A tensor of the run; None when the run is not known, and "auto" then says what torch does.
+        like: A parameter of the run; None when the run is not known, and "auto" then says what torch does.
+        precision: One of PRECISIONS. Under torch's autocast to bfloat16 the C++ engine takes "bf16" in any case.
 
     Raises:
-        UsageError: the name is not one of CHOICES, or the engine cannot run the cell.
+        UsageError: the name is not one of CHOICES, or the engine cannot run the cell at this precision.
     """
-    if name not in CHOICES:
-        raise UsageError(f"engine: must be one of {', '.join(CHOICES)}; got {name!r}{nearest(name, CHOICES)}")
+    for what, given, choices in (("engine", name, CHOICES), ("precision", precision, PRECISIONS)):
+        if given not in choices:
+            raise UsageError(f"{what}: must be one of {', '.join(choices)}; got {given!r}{nearest(given, choices)}")
     if name == "cpu":
         require_built()
-    if name == "auto" and like is not None and available() and _fits_cpu(like):
-        return ENGINES["cpu"]
+    if precision == "bf16":
+        _require_bf16(name, like)
+    autocast = like is not None and like.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    halves = precision == "bf16" or (autocast and torch.get_autocast_dtype("cpu") == torch.bfloat16)
+    if name == "cpu" or (name == "auto" and available() and _fits_cpu(like, halves)):
+        return ENGINES["cpu-bf16" if halves else "cpu"]
     if name in ("auto", "torch"):
         fused = recognise(cell)
         return ENGINES["torch-fused" if fused and fits(fused, cell, sizes) and steps != 1 else "torch-schedule"]
@@ -95,6 +107,19 @@ def choose(
     return ENGINES[name]
 
 
-def _fits_cpu(like: Tensor) -> bool:
-    """Autocast asks for products in another type, which the engine does not do behind anyone's back."""
-    return like.device.type == "cpu" and like.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+def _fits_cpu(like: Tensor | None, halves: bool) -> bool:
+    """Autocast asks for products in another type: in bfloat16 the engine does them, in any other torch."""
+    if like is None or like.device.type != "cpu" or like.dtype != torch.float32:
+        return False
+    return halves or not torch.is_autocast_enabled("cpu")
+
+
+def _require_bf16(name: str, like: Tensor | None) -> None:
+    """Raise unless products of bfloat16 can be done: by the C++ engine, of float32 in the memory of the processor."""
+    hint = "leave precision out; torch.autocast(device, dtype=torch.bfloat16) around the call is torch's own way"
+    if name not in ("auto", "cpu"):
+        raise UsageError(f"precision 'bf16': must be done by engine 'cpu' (or 'auto'); got engine {name!r}", hint)
+    require_built()
+    if like is not None and (like.device.type != "cpu" or like.dtype != torch.float32):
+        got = f"{like.dtype} on {like.device.type}"
+        raise UsageError(f"precision 'bf16': parameters must be float32 on the CPU; got {got}", hint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,19 +32,35 @@ class Gradients:
     state: dict[str, Array]
 
 
+Rounding = Callable[[Array], Array]
+
+
+def to_bf16(x: Array) -> Array:
+    """Return the nearest numbers of bfloat16, which have 8 significant bits; ties to even."""
+    mantissa, exponent = np.frexp(x)
+    return np.asarray(np.ldexp(np.rint(np.ldexp(mantissa, 8)), exponent - 8))
+
+
 class _Run:
     """One cell with its weights bound."""
 
-    def __init__(self, cell: Cell, weights: Mapping[str, Array], masks: Mapping[str, Array]) -> None:
+    def __init__(
+        self, cell: Cell, weights: Mapping[str, Array], masks: Mapping[str, Array], rounding: Rounding | None
+    ) -> None:
         self.cell, self.weights, self.masks = cell, weights, masks
         self.schedule = cell.schedule
         self.columns: dict[tuple[str, int], slice] = {}
+        self.rounding = rounding or (lambda x: x)
+        # What is a factor of any product is rounded wherever it is summed: a bias is a factor beside ones.
+        operations = (*self.schedule.hoisted, *self.schedule.step, *self.schedule.backward)
+        self.factors = {op.arguments[0] for op in operations if op.is_product}
+        self.factors |= {f for a in self.schedule.accumulations if a.operand for f in (a.d_value, a.operand)}
 
     def block(self, op: Operation) -> Array:
         """The columns of a matrix that a product uses; the widths follow from the operands that were met."""
         if op.block is None:
             raise AssertionError("a product has a block")
-        return self.weights[op.block.matrix][:, self.columns[op.block.matrix, op.block.index]]
+        return self.rounding(self.weights[op.block.matrix][:, self.columns[op.block.matrix, op.block.index]])
 
     def fill(self, values: Values, operations: Iterable[Operation]) -> Values:
         for op in operations:
@@ -56,9 +72,9 @@ class _Run:
             return np.float64(op.value or 0.0)
         arguments = [values[a] if a in values else self.weights[a] for a in op.arguments]
         if op.function == "product":
-            return self.block(op) @ arguments[0]
+            return self.block(op) @ self.rounding(arguments[0])
         if op.function == "product_transposed":
-            return self.block(op).T @ arguments[0]
+            return self.block(op).T @ self.rounding(arguments[0])
         return FUNCTIONS[op.function](*arguments)
 
     def step(self, row: int, time: int, x: Array, before: Mapping[str, Array]) -> Values:
@@ -108,6 +124,7 @@ def forward(
     state: Mapping[str, Any],
     masks: Mapping[str, Any] | None = None,
     reverse: bool = False,
+    rounding: Rounding | None = None,
 ) -> Trace:
     """Run a cell over sequences, row by row and step by step.
 
@@ -119,9 +136,10 @@ def forward(
         state: Initial states by name, (B, S).
         masks: Masks by name, (B, 1, S) or (B, T, S), in order of processing.
         reverse: Read each sequence from its last step to its first.
+        rounding: Of the factors of every product, there and back; None for none.
     """
     table, start, x = _arrays(weights), _arrays(state), np.asarray(x, dtype=np.float64)
-    run = _Run(cell, table, _arrays(masks or {}))
+    run = _Run(cell, table, _arrays(masks or {}), rounding)
     run.columns = _columns(cell, x.shape[2], table, start)
     rows = x.shape[0]
     counts = [x.shape[1]] * rows if lengths is None else [int(n) for n in lengths]
@@ -178,11 +196,14 @@ def backward(trace: Trace, d_y: Array, d_final: Mapping[str, Array], x_shape: tu
 def _accumulate(run: _Run, values: Values, d_weights: dict[str, Array]) -> None:
     for a in run.schedule.accumulations:
         if a.block is None or a.operand is None:
-            d_weights[a.parameter] += values[a.d_value]
+            d_value = values[a.d_value]
+            d_weights[a.parameter] += run.rounding(d_value) if a.d_value in run.factors else d_value
         else:
             operand = values[a.operand] if a.operand in values else run.weights[a.operand]
             d_value = values[a.d_value] if a.d_value in values else run.weights[a.d_value]
-            d_weights[a.parameter][:, run.columns[a.parameter, a.block.index]] += np.outer(d_value, operand)
+            d_weights[a.parameter][:, run.columns[a.parameter, a.block.index]] += np.outer(
+                run.rounding(d_value), run.rounding(operand)
+            )
 
 
 class _Function(torch.autograd.Function):
@@ -193,7 +214,7 @@ class _Function(torch.autograd.Function):
         named = dict(zip(call.names, (t.detach().double().cpu().numpy() for t in tensors), strict=True))
         weights = {n[2:]: v for n, v in named.items() if n.startswith("w:")}
         state = {n[2:]: v for n, v in named.items() if n.startswith("s:")}
-        trace = forward(call.cell, weights, named["x"], call.lengths, state, call.masks, call.reverse)
+        trace = forward(call.cell, weights, named["x"], call.lengths, state, call.masks, call.reverse, call.rounding)
         ctx.call, ctx.trace, ctx.like = call, trace, tensors
         x = tensors[0]
         outputs = [trace.y, *(trace.final[s] for s in call.cell.states)]
@@ -223,12 +244,19 @@ class _Call:
     lengths: list[int] | None
     masks: dict[str, Array]
     reverse: bool
+    rounding: Rounding | None
 
 
 class ReferenceEngine:
-    """Engine "reference": a plain loop in float64 whatever the type of the tensors; slow, and right by construction."""
+    """Engine "reference": a plain loop in float64 whatever the type of the tensors; slow, and right by construction.
 
-    name = "reference"
+    Args:
+        precision: Of the factors of products: "float32", for what they are, or "bf16", for the nearest numbers of it.
+    """
+
+    def __init__(self, precision: str = "float32") -> None:
+        self._rounding = to_bf16 if precision == "bf16" else None
+        self.name = "reference" if precision == "float32" else f"reference-{precision}"
 
     def run(
         self,
@@ -245,5 +273,5 @@ class ReferenceEngine:
         tensors = [x, *weights.values(), *(state[s] for s in cell.states)]
         arrays = {name: mask.detach().double().cpu().numpy() for name, mask in masks.items()}
         counts = None if lengths is None else [int(n) for n in lengths]
-        y, *final = _Function.apply(_Call(cell, names, counts, arrays, reverse), *tensors)  # type: ignore[no-untyped-call]
+        y, *final = _Function.apply(_Call(cell, names, counts, arrays, reverse, self._rounding), *tensors)  # type: ignore[no-untyped-call]
         return y, dict(zip(cell.states, final, strict=True))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from elman import randomness
 from elman.cells import cells
-from elman.engines import choose
+from elman.engines import Engine, choose
 from elman.engines.torch_engine import BoundCell, bind
 from elman.equations import Cell
 from elman.equations.rewrite import variational
@@ -33,6 +33,8 @@ class Recurrent(nn.Module):
         sizes: Sizes that the cell declares, {"P": 64}.
         engine: "auto", "reference", "cpu", "torch", "torch-schedule" or "torch-fused"; `layer.engine` tells which one
             runs.
+        precision: Of products: "float32", or "bf16" for factors of bfloat16 and sums, states, weights and gradients of
+            float32, by the C++ engine. Under torch.autocast to bfloat16 that engine takes "bf16" in any case.
         reverse: Read each sequence from its end.
         zoneout: Probability from 0 to 1 that a component of a state keeps its old value, in training.
         variational_dropout: Probability of dropping components of input and states, the same at all steps.
@@ -62,6 +64,7 @@ class Recurrent(nn.Module):
         *,
         sizes: Mapping[str, int] | None = None,
         engine: str = "auto",
+        precision: str = "float32",
         reverse: bool = False,
         zoneout: float = 0.0,
         variational_dropout: float = 0.0,
@@ -74,7 +77,7 @@ class Recurrent(nn.Module):
         super().__init__()
         self.cell = _found(cell)
         self.input_size, self.hidden_size, self.sizes = input_size, hidden_size, dict(sizes or {})
-        self.reverse, self._asked = reverse, engine
+        self.reverse, self.precision, self._asked = reverse, precision, engine
         self.shapes = self.cell.parameters(input_size, hidden_size, self.sizes)
         self.widths = self.cell.check_sizes(input_size, hidden_size, self.sizes)
         self.state_sizes = self.cell.state_sizes(input_size, hidden_size, self.sizes)
@@ -85,7 +88,7 @@ class Recurrent(nn.Module):
             check_probability("weight_drop", weight_drop),
         )
         self._check_effects()
-        choose(engine, self.regularisers.cell(self.cell, training=True), sizes=self.widths)
+        choose(engine, self.regularisers.cell(self.cell, training=True), sizes=self.widths, precision=precision)
         for name, shape in self.shapes.items():
             self.register_parameter(identifier(name), nn.Parameter(torch.empty(shape)))
         self._first_values(dict(init or {}), forget_bias, seed)
@@ -134,8 +137,11 @@ class Recurrent(nn.Module):
     def engine(self) -> str:
         """Name of the engine that runs this layer over whole sequences, in the present mode."""
         cell = self.regularisers.cell(self.cell, self.training)
+        return self._engine(cell, None, torch.empty(0)).name
+
+    def _engine(self, cell: Cell, steps: int | None, x: Tensor) -> Engine:
         like = self._like()
-        return choose(self._asked, cell, sizes=self.widths, like=torch.empty(0) if like is None else like).name
+        return choose(self._asked, cell, steps, self.widths, x if like is None else like, self.precision)
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state before the first step: learned, stated by the equations, or zero.
@@ -190,7 +196,7 @@ class Recurrent(nn.Module):
             sizes = cell.mask_sizes(self.input_size, self.hidden_size, self.sizes)
             masks = self.regularisers.masks(cell, sizes, x, self.training)
         weights = self.regularisers.weights(self.cell, dict(self.weights), self.widths, self.training)
-        engine = choose(self._asked, cell, x.shape[1], self.widths, x)
+        engine = self._engine(cell, x.shape[1], x)
         y, final = engine.run(cell, weights, x, lengths, start, masks, self.reverse)
         return y, State(final)
 
@@ -211,7 +217,7 @@ class Recurrent(nn.Module):
         if not isinstance(x, Tensor) or x.dim() != 2:
             got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
             raise ShapeError(f"{self._where}: x must have shape (B, I) with I = {self.input_size}; got {got}")
-        whole = choose(self._asked, self.cell, 1, self.widths, x).name in ("reference", "cpu")
+        whole = self._engine(self.cell, 1, x).name in ("reference", "cpu", "cpu-bf16")
         if torch.is_grad_enabled() or whole or self.regularisers.act(self.training):
             y, after = self(x.unsqueeze(1), None, state)
             return y.squeeze(1), after

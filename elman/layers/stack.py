@@ -102,7 +102,7 @@ class Stack(nn.Module):
             residual: See Stack.
             bidirectional: Make every layer bidirectional.
             seed: First values as a function of this number.
-            options: Of Recurrent: engine, zoneout, variational_dropout, weight_drop, init, forget_bias ...
+            options: Of Recurrent: engine, precision, zoneout, variational_dropout, weight_drop, init, forget_bias ...
         """
         if layers < 1:
             raise UsageError(f"Stack: layers must be at least 1; got {layers}")

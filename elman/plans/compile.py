@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from elman.equations import Cell
 from elman.plans.levels import in_passes
-from elman.plans.lines import PRODUCT, ROW_FUNCTIONS, Line, Lines, Term, before, read
+from elman.plans.lines import PRODUCT, ROW_FUNCTIONS, Line, Lines, Term, before, is_rounded, read, rounded
+from elman.plans.rounding import round_operands
 from elman.plans.simplify import simplify
 from elman.plans.storage import assign_slots, assign_tiles, rows_needed
 
-ROWS, TILE, VECTOR, CARRY = 1, 2, 3, 4
+ROWS, TILE, VECTOR, CARRY, ROUNDED = 1, 2, 3, 4, 5
 MOST_TARGETS = 4
 
 
@@ -50,10 +51,14 @@ class _Places:
         if name in self.states:
             return self.engine.Operand(CARRY, self.states[name])
         if name in self.slots:
-            return self.engine.Operand(ROWS, self.slots[name])
+            return self.engine.Operand(ROUNDED if is_rounded(name) else ROWS, self.slots[name])
         if name in tiles:
             return self.engine.Operand(TILE, tiles[name])
         return self.engine.Operand(VECTOR, self._vector(name))
+
+    def stored(self, name: str) -> Any:
+        """Where a value lies in rows, if it does."""
+        return self.operand(name, {}) if name in self.slots else self.nothing
 
     def _vector(self, name: str) -> int:
         if name in self.lines.numbers:
@@ -138,6 +143,7 @@ def compile_cell(
     sizes: Mapping[str, int],
     widths: Mapping[str, int],
     keep: bool,
+    rounded_floats: Callable[[int], int] | None = None,
 ) -> Compiled:
     """Compile a cell.
 
@@ -148,16 +154,24 @@ def compile_cell(
         sizes: Value of every size symbol.
         widths: Components of the input, the states and the masks, by name.
         keep: With the way back.
+        rounded_floats: Floats that hold so many components of an operand in bfloat16; None for products of float32.
     """
     names = tuple(shapes)
     number = {name: n for n, name in enumerate(names)}
     accumulations = cell.schedule.accumulations if keep else ()
     kept = {a.d_value for a in accumulations} | {a.operand for a in accumulations if a.operand}
     lines = simplify(read(cell, shapes, sizes, widths, keep), kept)
+    factor = {name: name for name in kept}
+    if rounded_floats:
+        lines = round_operands(
+            lines, cell.states, {f for a in accumulations if a.operand for f in (a.d_value, a.operand)}
+        )
+        factor = {name: rounded(name) if rounded(name) in lines.widths else name for name in kept}
+        kept = set(factor.values())
     parts = [in_passes(part, kept) for part in (lines.hoisted, lines.step, lines.back, lines.after)]
     parts = [[w for lines_ in part for w in _by_width(_in_order(lines_))] for part in parts]
     rows = rows_needed(parts, cell.states, sorted(kept))
-    slots = assign_slots(rows, lines.widths)
+    slots = assign_slots(rows, lines.widths, rounded_floats)
     places = _Places(engine, lines, slots.slot_of, cell.states, names)
     writer = _Passes(places, number)
     hoisted, step, back, after = (writer.passes(part, rows) for part in parts)
@@ -167,7 +181,9 @@ def compile_cell(
     plan.parameter_rows = [shape[0] for shape in shapes.values()]
     plan.parameter_columns = [shape[1] if len(shape) == 2 else 0 for shape in shapes.values()]
     _place_slots(engine, plan, slots.widths)
-    plan.states = [engine.State(widths[s], places.operand(before(s), {})) for s in cell.states]
+    plan.states = [
+        engine.State(widths[s], *(places.stored(form) for form in (before(s), rounded(before(s))))) for s in cell.states
+    ]
     plan.mask_sizes = [widths[m] for m in cell.masks]
     plan.forward = engine.Programme(hoisted, step, [])
     plan.backward = engine.Programme([], back, after)
@@ -175,8 +191,8 @@ def compile_cell(
         engine.Accumulation(
             number[a.parameter],
             _first_column(cell, a, sizes),
-            places.operand(a.d_value, {}),
-            places.operand(a.operand, {}) if a.operand else places.nothing,
+            places.stored(factor[a.d_value]),
+            places.stored(factor[a.operand]) if a.operand else places.nothing,
             lines.widths[a.d_value],
             lines.widths[a.operand] if a.operand else 0,
         )

@@ -97,6 +97,16 @@ def before(state: str) -> str:
     return f"{state}<t-1>"
 
 
+def rounded(name: str) -> str:
+    """Name of a value rounded to bfloat16, as products of that precision read it."""
+    return f"%bf16 {name}"
+
+
+def is_rounded(name: str) -> bool:
+    """Say whether a name is of a value rounded to bfloat16."""
+    return name.startswith("%bf16 ")
+
+
 class _Reader:
     """Turns operations of a schedule into lines, with widths from the shapes of the parameters."""
 

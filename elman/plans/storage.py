@@ -3,10 +3,10 @@ its value is no longer read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from elman.plans.lines import PRODUCT, ROW_FUNCTIONS, Line, before
+from elman.plans.lines import PRODUCT, ROW_FUNCTIONS, Line, before, is_rounded, rounded
 
 END = 1 << 30
 
@@ -44,7 +44,8 @@ def rows_needed(
     """
     made: dict[str, tuple[int, int]] = {}
     last: dict[str, int] = {}
-    pinned: set[str] = set(kept) | {before(s) for s in states}
+    stored = [form for s in states for form in (before(s), rounded(before(s)))]
+    pinned: set[str] = {*kept, *stored}
     crossing: set[str] = set(pinned)
     clock = 0
     number = 0
@@ -62,20 +63,31 @@ def rows_needed(
                     made[line.target] = (clock, number)
                 clock += 1
             number += 1
-    found = dict.fromkeys(map(before, states), (-1, END))
+    found = {name: (-1, END) for name in stored if name in last or name in kept}
     for name in made:
         if name in crossing or name in pinned:
             found[name] = (made[name][0], END if name in pinned else last.get(name, made[name][0]))
     return found
 
 
-def assign_slots(wanted: Mapping[str, tuple[int, int]], widths: Mapping[str, int]) -> Slots:
-    """Give each value in rows a slot; a value may take the slot of one whose last reader makes it."""
+def assign_slots(
+    wanted: Mapping[str, tuple[int, int]], widths: Mapping[str, int], rounded_floats: Callable[[int], int] | None
+) -> Slots:
+    """Give each value in rows a slot; a value may take the slot of one whose last reader makes it.
+
+    Args:
+        wanted: First and last line that touch each value.
+        widths: Components of each value.
+        rounded_floats: Floats that hold so many components of a rounded value; None where nothing is rounded.
+    """
     slots = Slots()
     free_at: list[int] = []
     for name, (first, last) in sorted(wanted.items(), key=lambda item: item[1][0]):
-        width = widths[name]
-        number = next((n for n, free in enumerate(free_at) if free <= first and slots.widths[n] == width), None)
+        width, number = widths[name], None
+        if rounded_floats and is_rounded(name):  # other columns lie elsewhere: it takes the slot of nobody
+            width = rounded_floats(width)
+        else:
+            number = next((n for n, free in enumerate(free_at) if free <= first and slots.widths[n] == width), None)
         if number is None:
             number = slots.new(width)
             free_at.append(0)

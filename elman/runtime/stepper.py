@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from elman.equations import Cell
 from elman.errors import DivergedError, ShapeError, UsageError, nearest
 from elman.plans import native
-from elman.plans.compile import compile_cell
+from elman.runtime.layer import Floats, Layer, checked_lengths
 from elman.sampling import Choice
 from elman.seeds import seed_of
 
-Floats = npt.NDArray[np.float32]
 State = list[dict[str, Floats]]
 """Of each layer the states by name, (B, S)."""
 
@@ -31,39 +28,6 @@ _BLOCK, _PIECE = 256, 4096
 """Steps written and read at a time: between them a stop is seen, and a key pressed."""
 _TOGETHER = 32
 """Sequences that `following` reads side by side."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A layer of a stack as arrays.
-
-    Args:
-        cell: The cell.
-        input_size: I.
-        hidden_size: H.
-        weights: Parameters by name, float32.
-        sizes: Sizes that the cell declares.
-        residual: Whether the input is added to the output.
-    """
-
-    cell: Cell
-    input_size: int
-    hidden_size: int
-    weights: Mapping[str, Floats]
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    residual: bool = False
-
-    def compiled(self) -> Any:
-        """Return the plan of one step and of what its parameters are called."""
-        shapes = self.cell.parameters(self.input_size, self.hidden_size, self.sizes)
-        sizes = self.cell.check_sizes(self.input_size, self.hidden_size, self.sizes)
-        widths = {self.cell.input: self.input_size, **self.state_sizes}
-        return compile_cell(native.engine, self.cell, shapes, sizes, widths, keep=False)
-
-    @property
-    def state_sizes(self) -> dict[str, int]:
-        """S of each state."""
-        return dict(self.cell.state_sizes(self.input_size, self.hidden_size, self.sizes))
 
 
 class Stepper:
@@ -84,7 +48,7 @@ class Stepper:
         threads: Of every call; None for ELMAN_THREADS or torch's number, fewer where a step is not worth waking them.
 
     Raises:
-        UsageError: the engine was not built, an unknown precision, or sizes that it cannot have.
+        UsageError: the engine was not built, an unknown precision, or layers that it cannot step.
         DivergedError: a weight is not a finite number.
     """
 
@@ -106,8 +70,10 @@ class Stepper:
             )
         self.layers, self.precision, self.vocabulary_size = list(layers), precision, head.shape[0]
         self._threads = threads
+        if any(layer.reverse for layer in layers):
+            raise UsageError("stepper: layers must read forwards; one reads from the end")
         _check_weights(layers, {"head": head, "bias": bias, "embedding": embedding})
-        compiled = [layer.compiled() for layer in layers]
+        compiled = [layer.compiled for layer in layers]
         self._native = native.engine.Stepper(
             target or native.target(),
             PRECISIONS.index(precision),
@@ -132,13 +98,7 @@ class Stepper:
         Args:
             streams: B.
         """
-        return [
-            {
-                name: np.full((streams, size), layer.cell.starts.get(name, 0.0), np.float32)
-                for name, size in layer.state_sizes.items()
-            }
-            for layer in self.layers
-        ]
+        return [layer.initial_state(streams) for layer in self.layers]
 
     def read(
         self, tokens: npt.ArrayLike, state: State | None = None, lengths: Sequence[int] | None = None
@@ -189,7 +149,7 @@ class Stepper:
     ) -> tuple[Floats, State, Any]:
         ids = self._tokens("tokens", tokens)
         count = ids.shape[0]
-        own = None if lengths is None else _lengths(lengths, ids)
+        own = checked_lengths(lengths, *ids.shape)
         logits, after = np.zeros((count, self.vocabulary_size), np.float32), self._start(state, count)
         targets = None if wanted is None else self._tokens("wanted", wanted, least=-1)
         if targets is not None and targets.shape != ids.shape:
@@ -315,17 +275,10 @@ class Stepper:
 
     def _start(self, state: State | None, streams: int) -> State:
         """A copy of a state, which the engine may overwrite."""
-        usual = self.initial_state(streams)
-        if state is None:
-            return usual
-        wanted = [{name: value.shape for name, value in layer.items()} for layer in usual]
-        got = [{name: np.shape(value) for name, value in layer.items()} for layer in state]
-        if got != wanted:
-            raise ShapeError(f"state: must have shapes {wanted}; got {got}")
-        return [
-            {name: np.array(layer[name], np.float32) for name in first}
-            for layer, first in zip(state, usual, strict=True)
-        ]
+        if state is not None and len(state) != len(self.layers):
+            raise ShapeError(f"state: must be that of {len(self.layers)} layers; got {len(state)}")
+        own = [layer.checked(None if state is None else state[n], streams) for n, layer in enumerate(self.layers)]
+        return own if state is None else [{name: value.copy() for name, value in layer.items()} for layer in own]
 
     def _tokens(self, name: str, tokens: npt.ArrayLike, least: int = 0) -> npt.NDArray[np.int64]:
         ids = np.ascontiguousarray(tokens)
@@ -383,13 +336,6 @@ def _check_weights(layers: Sequence[Layer], others: Mapping[str, Floats | None])
 
 def _array(weight: Floats) -> Floats:
     return np.ascontiguousarray(weight, np.float32)
-
-
-def _lengths(lengths: Sequence[int], ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    own = np.ascontiguousarray(lengths)
-    if own.shape != ids.shape[:1] or own.dtype.kind not in "iu" or own.min() < 1 or own.max() > ids.shape[1]:
-        raise ShapeError(f"lengths: must be {ids.shape[0]} whole numbers from 1 to {ids.shape[1]}; got {lengths}")
-    return own.astype(np.int64)
 
 
 def _lists(state: State) -> list[list[Floats]]:

@@ -1,15 +1,23 @@
-"""The option `cell`: by name, by file or by its equations; and how a model folder keeps it."""
+"""The option `cell`: by name, by file or by its equations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from elman.cells import cells
 from elman.equations import Cell
 from elman.errors import DataError, EquationError, MissingInputError, UsageError, nearest
+from elman.model_config import describe_cell, restored_cell
 from elman.readers import check_readable
+
+__all__ = [
+    "MOST_PARAMETERS",
+    "describe_cell",
+    "projection_sizes",
+    "read_cell",
+    "refuse_absurd_size",
+    "restored_cell",
+]
 
 MOST_PARAMETERS = 2_000_000_000
 
@@ -44,32 +52,6 @@ def _cell_of_file(path: Path) -> Cell:
         raise DataError(f"{path}: byte offset {error.start:,}: must be UTF-8") from None
     except EquationError as error:
         raise EquationError(f"{path}: {error.message}", error.hint) from None
-
-
-def describe_cell(cell: Cell) -> dict[str, Any]:
-    """Return a cell as JSON values; its equations as text."""
-    return {
-        "name": cell.name,
-        "equations": cell.plain(),
-        "output": cell.output,
-        "init": dict(cell.init),
-        "source": cell.source,
-    }
-
-
-def restored_cell(values: Mapping[str, Any]) -> Cell:
-    """Return the cell that `describe_cell` described.
-
-    Raises:
-        EquationError, UsageError, KeyError, TypeError: the values describe no cell.
-    """
-    return Cell(
-        values["equations"],
-        name=str(values.get("name", "cell"))[:100],
-        output=values["output"],
-        init=values.get("init") or {},
-        source=str(values.get("source", ""))[:1000],
-    )
 
 
 def projection_sizes(cell: Cell, size: int | None) -> dict[str, int]:

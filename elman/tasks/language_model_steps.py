@@ -10,7 +10,8 @@ import torch
 from elman.architectures import LanguageModel
 from elman.decoding import Choice, generate
 from elman.layers import Recurrent
-from elman.runtime.stepper import Layer, Stepper
+from elman.runtime.layer import Layer
+from elman.runtime.stepper import Stepper
 
 _PIECE = 256
 

@@ -64,10 +64,14 @@ def take_step(
 
 def batch_loss(problem: Problem, config: TrainingConfig, epoch: int, index: int, carry: Carry) -> LossResult:
     """Return the loss of one batch, with its random draws seeded by (seed, "train", epoch, index)."""
-    device = next(problem.model.parameters()).device.type
-    autocast = torch.autocast(device, dtype=torch.bfloat16, enabled=config.precision == "bf16")
-    with drawing(config.seed, "train", epoch, index), autocast:
+    with drawing(config.seed, "train", epoch, index), at_precision(problem.model, config):
         return problem.loss(problem.batch(epoch, index), carry)
+
+
+def at_precision(model: nn.Module, config: TrainingConfig) -> torch.autocast:
+    """Return the context in which training runs a model: autocast to bfloat16 for precision "bf16"."""
+    device = next(model.parameters()).device.type
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=config.precision == "bf16")
 
 
 def clip(model: nn.Module, config: TrainingConfig, norm: float) -> None:

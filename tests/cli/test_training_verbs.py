@@ -19,6 +19,7 @@ import pytest
 
 import elman as package
 from elman.cli import demo_text, main
+from elman.plans.native import available as native_available
 from elman.tasks import TASKS
 from elman.tasks.language_model import load
 
@@ -232,6 +233,24 @@ def test_diagnose_speaks_of_every_layer(elman: Elman, model: Path, tmp_path: Pat
 def test_tasks_are_listed(elman: Elman) -> None:
     assert "language-model" in elman("tasks").out
     assert [task["name"] for task in json.loads(elman("tasks", "--json").out)] == list(TASKS)
+
+
+# ---- Precision
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_training_says_which_precision_runs_and_what_the_other_would_gain(
+    elman: Elman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    monkeypatch.setattr("elman.cli.runs.available", lambda: True)
+    monkeypatch.setattr("elman.cli.runs.target", lambda: "amx")
+    text = tmp_path / "text.txt"
+    text.write_text(SENTENCE * 100, encoding="utf-8")
+    words = [*SMALL, "--steps", "2", "--precision", precision, "-o", tmp_path / "run"]
+    said = elman("train", "language-model", text, *words).err
+    assert said.count("this processor has AMX: --precision bf16") == (precision == "float32")
+    if native_available():
+        assert ("engine cpu-bf16" in said) == (precision == "bf16") and "engine cpu" in said
 
 
 # ---- demo

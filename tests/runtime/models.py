@@ -10,7 +10,8 @@ import torch
 from elman.architectures import LanguageModel
 from elman.cells import cells
 from elman.equations import Cell
-from elman.runtime.stepper import Layer, Stepper
+from elman.runtime.layer import Layer
+from elman.runtime.stepper import Stepper
 
 
 def model_of(

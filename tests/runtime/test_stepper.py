@@ -233,7 +233,7 @@ def test_a_table_without_room_changes_nothing(monkeypatch: pytest.MonkeyPatch) -
         (lambda s: s.read([0, 1]), r"shape \(B, T\)"),
         (lambda s: s.read([[0.5]]), "whole numbers"),
         (lambda s: s.read([[0, 1]], None, [3]), "from 1 to 2"),
-        (lambda s: s.read([[0, 1]], s.initial_state(2)), "state: must have shapes"),
+        (lambda s: s.read([[0, 1]], s.initial_state(2)), "rnn: state must have shapes"),
         (lambda s: s.log_probabilities([[0, 1]], [[0]]), "shape of tokens"),
         (lambda s: s.log_probabilities([[0]], [[-2]]), "from -1 to 11"),
     ],

@@ -24,12 +24,13 @@ class CpuEngine:
     Args:
         target: Instruction set; None for the best one of this processor, or ELMAN_TARGET.
         threads: Of every call; None for ELMAN_THREADS or torch's number, fewer where the work is not worth waking them.
+        precision: Of products: "float32", or "bf16" for operands of bfloat16 whose products are added up in float32.
+            States, weights and their gradients are float32 either way, and so is everything that is no product.
     """
 
-    name = "cpu"
-
-    def __init__(self, target: str | None = None, threads: int | None = None) -> None:
-        self._choice = Choice(target, threads)
+    def __init__(self, target: str | None = None, threads: int | None = None, precision: str = "float32") -> None:
+        self._choice = Choice(target, threads, precision)
+        self.name = "cpu" if precision == "float32" else f"cpu-{precision}"
 
     def run(
         self,
@@ -43,13 +44,21 @@ class CpuEngine:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Run a cell; see elman.engines.Engine.
 
+        Under torch's autocast inputs and states may come in another type; results are float32 all the same.
+
         Raises:
             UsageError: a tensor is not of float32 on the processor.
         """
+        if torch.is_autocast_enabled("cpu"):
+            x, state, masks = x.float(), _single(state), _single(masks)
         if not takes(x, {**weights, **state, **masks}):
             raise UsageError(
-                f"engine 'cpu': tensors must be float32 on the CPU; got {x.dtype} on {x.device.type}",
+                f"engine {self.name!r}: tensors must be float32 on the CPU; got {x.dtype} on {x.device.type}",
                 "use engine='auto' or 'torch'",
             )
         sizes = widths(cell, weights, x.shape[2], state)
         return run_cell(cell, sizes, weights, x, lengths, state, masks, reverse, self._choice)
+
+
+def _single(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.float() for name, tensor in tensors.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -75,10 +76,12 @@ class Choice:
     Args:
         target: Of the engine; None for the best one, or ELMAN_TARGET.
         threads: None for as many as the work is worth.
+        precision: Of products: "float32" or "bf16".
     """
 
     target: str | None = None
     threads: int | None = None
+    precision: str = "float32"
 
 
 def runner_for(
@@ -92,8 +95,10 @@ def runner_for(
     """Return the position of the runner for a cell at sizes, compiling it at first."""
     key = (cell, tuple(shapes.items()), tuple(sizes.items()), tuple(widths.items()), keep, choice)
     if key not in _NUMBER:
-        compiled = compile_cell(engine, cell, shapes, sizes, widths, keep)
-        native = engine.Engine(compiled.plan, choice.target or target())
+        place = choice.target or target()
+        halves = partial(engine.rounded_floats, place) if choice.precision == "bf16" else None
+        compiled = compile_cell(engine, cell, shapes, sizes, widths, keep, halves)
+        native = engine.Engine(compiled.plan, place, choice.precision)
         work = sum(shape[0] * shape[1] for shape in shapes.values() if len(shape) == 2) + 8 * max(widths.values())
         states = tuple(widths[s] for s in cell.states)
         RUNNERS.append(Runner(compiled, native, states, compiled.plan.output_size, work, choice.threads))

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from elman.cells import cells
-from elman.engines.cpu.native import available
 from elman.engines.cpu.operators import RUNNERS, Choice, Runner, empty, runner_for
+from elman.plans.native import available
 
 pytestmark = pytest.mark.skipif(not available(), reason="the engine was not built")
 
