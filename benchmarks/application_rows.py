@@ -1,0 +1,109 @@
+"""The rows of benchmarks.applications: data as the task reads it, the words of `elman train`, what a row must reach."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+Words = list[str | Path]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One application on one set of data.
+
+    Args:
+        name: Of the row.
+        data: Of the data, in words.
+        metric: Name of the metric in `elman train --json`.
+        metric_in_words: In words.
+        must: What it must reach.
+        plain: What a plain PyTorch script reached on two such cores, and in which time.
+        words: Makes the data in a folder, if need be, and returns the words behind `elman train`.
+        rising: Whether more is better.
+        percent: Whether the metric is a share that is shown in per cent.
+    """
+
+    name: str
+    data: str
+    metric: str
+    metric_in_words: str
+    must: float
+    plain: str
+    words: Callable[[Path, Path], Words]
+    rising: bool = True
+    percent: bool = True
+
+    def met(self, value: float) -> bool:
+        """Return whether a value is good enough."""
+        return value >= self.must if self.rising else value <= self.must
+
+    def shown(self, value: float) -> str:
+        """Return a value as the table shows it."""
+        return f"{100 * value:.2f} %" if self.percent else f"{value:.3f}"
+
+
+def part_of(number: int) -> str:
+    """Return the part of the number-th example, from 0: every tenth is test, the one after it validation."""
+    return {0: "test", 1: "validation"}.get(number % 10, "train")
+
+
+def write_parts(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Path:
+    """Write rows as CSV with a last column "part" by their number; return the path."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*header, "part"])
+        writer.writerows([*row, part_of(n)] for n, row in enumerate(rows))
+    return path
+
+
+def sst(data: Path, folder: Path) -> Words:
+    """Sentences of the Stanford Sentiment Treebank, binary labels."""
+    base = data / "sst" / "stsa.binary"
+    parts = [f"{base}.train", "--validation", f"{base}.dev", "--test", f"{base}.test"]
+    return ["text-classification", *parts, "--format", "label-first"]
+
+
+def subj(data: Path, folder: Path) -> Words:
+    """Subjective and objective sentences; lines in cp1252."""
+    lines = (data / "subj" / "subj.all").read_text(encoding="cp1252").splitlines()
+    rows = [(line[0], line[2:]) for line in lines if line.strip()]
+    path = write_parts(folder / "subj.csv", ("label", "text"), rows)
+    return ["text-classification", path, "--column", "part=part"]
+
+
+def names(data: Path, folder: Path) -> Words:
+    """Names by nationality, every tenth of each file for the test."""
+    path = folder / "names.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("label", "text", "part"))
+        for source in sorted((data / "names" / "names").glob("*.txt")):
+            lines = [line.strip() for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
+            writer.writerows((source.stem, line, part_of(n)) for n, line in enumerate(lines))
+    return ["text-classification", path, "--column", "part=part", "--level", "character", "--no-lowercase"]
+
+
+def wnut17(data: Path, folder: Path) -> Words:
+    """Emerging entities of WNUT 2017."""
+    base = data / "wnut17"
+    parts = ["--validation", base / "emerging.dev.conll", "--test", base / "emerging.test.annotated"]
+    return ["tagging", base / "wnut17train.conll", *parts]
+
+
+def ewt(data: Path, folder: Path) -> Words:
+    """Parts of speech of the English Web Treebank."""
+    base = data / "ud_english_ewt"
+    train, dev, test = (base / f"en_ewt-ud-{part}.conllu.gz" for part in ("train", "dev", "test"))
+    return ["tagging", train, "--validation", dev, "--test", test]
+
+
+ROWS = (
+    Row("sst", "SST binary, sentences only", "accuracy", "accuracy", 0.80, "80.7 %, 103 s", sst),
+    Row("subj", "Subj, i % 10", "accuracy", "accuracy", 0.915, "91.9 %, 132 s", subj),
+    Row("names", "names by nationality, i % 10 of each file", "accuracy", "accuracy", 0.80, "not run", names),
+    Row("wnut17", "WNUT-17, no outside vectors", "span_f1", "span F1", 0.20, "19.7 %, 196 s", wnut17),
+    Row("ewt", "UD English EWT, UPOS", "accuracy", "accuracy", 0.953, "95.46 %, 282 s", ewt),
+)

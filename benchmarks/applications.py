@@ -1,0 +1,144 @@
+"""Every application on its public data, by the command line and its defaults: metrics on test data, time, size.
+
+    ELMAN_DATA=FOLDER python -m benchmarks.applications                 # all rows, about an hour on two cores
+    ELMAN_DATA=FOLDER python -m benchmarks.applications --rows subj,splice
+
+Each row prepares its data where the task does not read it as published, trains by `elman train` in a process of its
+own, and takes the metrics of the best weights on the test data. A finished row is written to the result file at once.
+`python -m benchmarks.applications --table` prints the table of the results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import elman
+from benchmarks.application_rows import ROWS, Row
+from elman.tensor_file import read_entries
+
+RESULTS = Path(__file__).parent / "results" / "applications.json"
+
+
+def run_row(row: Row, data: Path, threads: int) -> dict[str, Any]:
+    """Prepare the data, train, and return what was reached."""
+    with tempfile.TemporaryDirectory(prefix="elman-application-") as place:
+        folder = Path(place)
+        words = row.words(data, folder)
+        command = [sys.executable, "-m", "elman", "train", *map(str, words), "-o", str(folder / "run"), "--json", "-q"]
+        start = time.perf_counter()
+        done = subprocess.run([*command, "--threads", str(threads)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{row.name}: training must end well; got code {done.returncode}\n{done.stderr}")
+        found = json.loads(done.stdout)
+        return {
+            "row": row.name,
+            "command": " ".join(["elman train", *(str(w).replace(str(folder), "PREPARED") for w in words)]).replace(
+                str(data), "DATA"
+            ),
+            "metric": row.metric,
+            "value": found["test"][row.metric],
+            "test": found["test"],
+            "validation": found["best"],
+            "seconds": round(found["seconds"], 1),
+            "seconds_with_reading_and_test": round(time.perf_counter() - start, 1),
+            "steps": found["steps"],
+            "parameters": count_parameters(folder / "run"),
+            "items_per_second": speed(folder / "run"),
+            "threads": threads,
+        }
+
+
+def count_parameters(run: Path) -> int:
+    """Return how many numbers a model holds."""
+    return sum(torch.Size(entry.shape).numel() for entry in read_entries(run / "model.safetensors").values())
+
+
+def speed(run: Path) -> float | None:
+    """Return the items per second of the last record of training."""
+    lines = (run / "timing.jsonl").read_text(encoding="utf-8").splitlines()
+    return round(json.loads(lines[-1])["items_per_second"], 1) if lines else None
+
+
+def load(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the rows already in a result file, by name."""
+    if not path.exists():
+        return {}
+    return {row["row"]: row for row in json.loads(path.read_text(encoding="utf-8"))["rows"]}
+
+
+def save(path: Path, rows: dict[str, dict[str, Any]]) -> None:
+    """Write the result file, whole or not at all."""
+    machine = {
+        "processor": platform.processor() or platform.machine(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "elman": elman.__version__,
+    }
+    ordered = [rows[row.name] for row in ROWS if row.name in rows]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps({"machine": machine, "rows": ordered}, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """Return the Markdown table of the results, those that fall short among them."""
+    lines = [
+        "| data | metric on test data | Elman | plain PyTorch | seconds | parameters |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in ROWS:
+        found = rows.get(row.name)
+        if found is None:
+            continue
+        reached = row.shown(found["value"])
+        if not row.met(found["value"]):
+            reached += f" (short of {row.shown(row.must)})"
+        lines.append(
+            f"| {row.data} | {row.metric_in_words} | {reached} | {row.plain} | {found['seconds']:.0f} | "
+            f"{found['parameters']:,} |"
+        )
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the chosen rows, save each as soon as it is there, print the table."""
+    names = [row.name for row in ROWS]
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.applications", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("--rows", default=",".join(names), help=f"comma-separated, of {', '.join(names)}")
+    parser.add_argument("--threads", type=int, default=2, help="threads of training (default 2)")
+    parser.add_argument("--table", action="store_true", help="run nothing, print the table of the results")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="result file (default benchmarks/results)")
+    options = parser.parse_args(argv)
+    rows = load(options.output)
+    if not options.table:
+        folder = os.environ.get("ELMAN_DATA")
+        if folder is None:
+            raise SystemExit("applications: the variable ELMAN_DATA must name the folder of public data sets")
+        wanted = options.rows.split(",")
+        if unknown := set(wanted) - set(names):
+            raise SystemExit(f"applications: rows must be among {', '.join(names)}; got {', '.join(sorted(unknown))}")
+        for row in (row for row in ROWS if row.name in wanted):
+            rows[row.name] = run_row(row, Path(folder), options.threads)
+            save(options.output, rows)
+            print(f"{row.name}: {row.metric} {row.shown(rows[row.name]['value'])}", file=sys.stderr, flush=True)
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

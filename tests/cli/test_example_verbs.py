@@ -1,0 +1,96 @@
+"""`elman example`, `evaluate` and `predict` for every task that is listed: what they offer works as it is printed."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from elman.tasks import TASKS, task_of
+from elman.tasks.supervised import SupervisedTask
+from tests.cli.conftest import Elman
+
+
+def example_of(task: str, elman: Elman, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Write the example of a task, go there, and return the words of its training."""
+    done = elman("example", task, "-o", folder / "example")
+    assert done.code == 0, done.err
+    monkeypatch.chdir(folder / "example")
+    first, *commands = done.out.splitlines()
+    assert first.startswith("cd ") and all("elman" in command for command in commands)
+    words = shlex.split(next(command for command in commands if command.startswith("elman train")))[1:]
+    for option in ("--epochs", "--minutes", "--steps"):
+        if option in words:
+            del words[words.index(option) : words.index(option) + 2]
+    return words
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_has_an_example_that_trains_and_is_measured(
+    task: str, elman: Elman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = example_of(task, elman, tmp_path, monkeypatch)
+    trained = elman(*words, "-o", "model", "--steps", 2, "-q", "--json")
+    assert trained.code == 0, trained.err
+    assert json.loads(trained.out)["steps"] == 2
+    assert task_of(Path("model")) is TASKS[task]
+    measured = elman("evaluate", "model", words[2], "--json")
+    assert measured.code == 0, measured.err
+    found = json.loads(measured.out)
+    assert found["loss"] is not None
+    if isinstance(TASKS[task], SupervisedTask):
+        said = elman("predict", "model", words[2], "-o", "said")
+        assert said.code == 0, said.err
+        assert said.out.strip()
+        rows = Path("said/predictions.jsonl").read_text("utf-8").splitlines()
+        assert len(rows) == found["examples"]
+
+
+def test_an_example_needs_an_empty_folder_and_a_known_task(elman: Elman, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine", encoding="utf-8")
+    refused = elman("example", "tagging", "-o", tmp_path / "full")
+    assert refused.code == 2 and "must be a new or empty folder" in refused.err
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]
+    unknown = elman("example", "taging")
+    assert unknown.code == 2 and "did you mean 'tagging'?" in unknown.err
+
+
+def test_answers_are_one_document(elman: Elman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = example_of("text-classification", elman, tmp_path, monkeypatch)
+    assert elman(*words, "-o", "model", "--steps", 1, "-q").code == 0
+    found = json.loads(elman("predict", "model", "--json", stdin=b"a dull film\na clever film\n").out)
+    assert [answer["where"].rpartition(":")[2] for answer in found["answers"]] == ["1", "2"]
+    assert all(sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5) for answer in found["answers"])
+
+
+@pytest.mark.parametrize(
+    ("verb", "data", "code", "part"),
+    [
+        ("evaluate", "missing.csv", 66, "must exist; got none"),
+        ("evaluate", "unlabelled.csv", 65, "must have a column 'label'"),
+        ("predict", "empty.csv", 65, "must hold text; the file is empty"),
+        ("predict", "missing", 66, "must exist; got none"),
+    ],
+)
+def test_data_that_cannot_be_used_is_told(
+    verb: str, data: str, code: int, part: str, elman: Elman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = example_of("text-classification", elman, tmp_path, monkeypatch)
+    assert elman(*words, "-o", "model", "--steps", 1, "-q").code == 0
+    Path("unlabelled.csv").write_text("text\nfine\n", encoding="utf-8")
+    Path("empty.csv").touch()
+    refused = elman(verb, "model", data)
+    assert refused.code == code
+    assert refused.err.startswith("error: ") and part in refused.err and refused.out == ""
+
+
+def test_a_language_model_has_no_columns_and_answers_nothing(elman: Elman, corpus: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    assert elman("train", "language-model", corpus, "-o", model, "--steps", 1, "--hidden-size", 4, "-q").code == 0
+    refused = elman("evaluate", model, corpus, "--column", "text=review")
+    assert refused.code == 2 and "--column has no effect" in refused.err
+    refused = elman("predict", model, corpus)
+    assert refused.code == 2 and "elman sample" in refused.err
