@@ -32,7 +32,7 @@ def test_every_task_has_an_example_that_trains_and_is_measured(
     task: str, elman: Elman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = example_of(task, elman, tmp_path, monkeypatch)
-    trained = elman(*words, "-o", "model", "--steps", 2, "-q", "--json")
+    trained = elman(*words, "-o", "model", "--steps", 2, "--hidden-size", 8, "-q", "--json")
     assert trained.code == 0, trained.err
     assert json.loads(trained.out)["steps"] == 2
     assert task_of(Path("model")) is TASKS[task]
@@ -60,7 +60,7 @@ def test_an_example_needs_an_empty_folder_and_a_known_task(elman: Elman, tmp_pat
 
 def test_answers_are_one_document(elman: Elman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = example_of("text-classification", elman, tmp_path, monkeypatch)
-    assert elman(*words, "-o", "model", "--steps", 1, "-q").code == 0
+    assert elman(*words, "-o", "model", "--steps", 1, "--hidden-size", 8, "-q").code == 0
     found = json.loads(elman("predict", "model", "--json", stdin=b"a dull film\na clever film\n").out)
     assert [answer["where"].rpartition(":")[2] for answer in found["answers"]] == ["1", "2"]
     assert all(sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5) for answer in found["answers"])
@@ -79,7 +79,7 @@ def test_data_that_cannot_be_used_is_told(
     verb: str, data: str, code: int, part: str, elman: Elman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = example_of("text-classification", elman, tmp_path, monkeypatch)
-    assert elman(*words, "-o", "model", "--steps", 1, "-q").code == 0
+    assert elman(*words, "-o", "model", "--steps", 1, "--hidden-size", 8, "-q").code == 0
     Path("unlabelled.csv").write_text("text\nfine\n", encoding="utf-8")
     Path("empty.csv").touch()
     refused = elman(verb, "model", data)
