@@ -5,6 +5,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <bit>
 #include <optional>
 #include <stdexcept>
 
@@ -211,6 +212,16 @@ nb::ndarray<float, nb::c_contig, nb::device::cpu> floats(const std::vector<size_
   return nb::ndarray<float, nb::c_contig, nb::device::cpu>(static_cast<float*>(block), shape.size(), shape.data(), owner);
 }
 
+// A number that changes when sampled values do: all of up to 4,096 a parameter, every nth of more.
+uint64_t fingerprint(const std::vector<ReadFloats>& arrays) {
+  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a, by words
+  for (const ReadFloats& a : arrays) {
+    const size_t step = std::max<size_t>(1, a.size() / 4096);
+    for (size_t i = 0; i < a.size(); i += step) hash = (hash ^ std::bit_cast<uint32_t>(a.data()[i])) * 0x100000001b3u;
+  }
+  return hash;
+}
+
 std::vector<float> call_function(const std::string& target, int code, const std::vector<float>& a, const std::vector<float>& b, const std::vector<float>& c) {
   std::vector<float> out(a.size());
   target_named(target).loops.function(static_cast<Opcode>(code), a.data(), b.size() == a.size() ? b.data() : nullptr,
@@ -291,6 +302,7 @@ NB_MODULE(_engine, m) {
   m.def("rounded_floats", [](const std::string& target, int width) { return target_named(target).bf16.rounded_floats(width); },
         nb::arg("target"), nb::arg("width"), "Floats that hold so many components of an operand in bfloat16.");
   m.def("floats", &floats, nb::arg("shape"), "An array of arbitrary contents from the engine's memory.");
+  m.def("fingerprint", &fingerprint, nb::arg("parameters"), "A number that changes when sampled values of arrays do.");
   m.def("function", &call_function, "One operation on arrays, for tests.");
   m.def("idle_bytes", &idle_bytes, "Bytes that lie idle in the arena.");
   m.def("taken_bytes", &taken_bytes, "Bytes of the arena that are in use.");

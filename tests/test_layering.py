@@ -26,7 +26,7 @@ decoding metrics
 architectures
 training diagnosis bridges
 runtime
-tasks
+tasks torch
 cli serve studio
 __main__
 """

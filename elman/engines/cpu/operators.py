@@ -11,12 +11,13 @@ import torch
 import torch.utils.dlpack
 from torch import Tensor
 
+from elman.engines.cpu.packed_weights import PackedWeights
 from elman.equations import Cell
 from elman.plans.compile import Compiled, compile_cell
 from elman.plans.native import engine, most_threads, target
 
 SMALL = 16
-"""Rows of a call up to which packed weights are kept between calls: packing would cost more than the call."""
+"""Rows of a differentiated call up to which packed weights are kept between calls."""
 
 WORTH_A_THREAD = 1 << 19
 """Multiply-adds a thread must have to do before it is woken."""
@@ -32,6 +33,7 @@ class Runner:
         states: Width of each state.
         output_size: O.
         work: Multiply-adds of one row.
+        differentiates: The runner keeps values for the way back. Its weights usually change before the next call.
         fixed_threads: Threads of every call; None for as many as the work is worth.
     """
 
@@ -40,27 +42,30 @@ class Runner:
     states: tuple[int, ...]
     output_size: int
     work: int
+    differentiates: bool
     fixed_threads: int | None = None
-    kept: dict[bool, tuple[object, Tensor]] = field(default_factory=dict)
+    kept: PackedWeights = field(default_factory=PackedWeights)
 
     def threads(self, rows: int) -> int:
         """Threads for a call of so many rows."""
         return self.fixed_threads or max(1, min(most_threads(), rows * self.work // WORTH_A_THREAD))
 
-    def packed(self, weights: Sequence[Tensor], back: bool, rows: int) -> Tensor:
-        """The weights in the engine's order."""
-        threads = self.threads(rows)
-        if rows > SMALL:
-            return self._pack(weights, back, threads)
-        key = tuple((w.data_ptr(), -1 if w.is_inference() else w._version) for w in weights)
-        if back not in self.kept or self.kept[back][0] != key:
-            self.kept[back] = (key, self._pack(weights, back, threads))
-        return self.kept[back][1]
+    def packed(self, weights: Sequence[Tensor], back: bool, rows: int, of: Sequence[Tensor] | None = None) -> Tensor:
+        """Return the weights in the engine's order.
 
-    def _pack(self, weights: Sequence[Tensor], back: bool, threads: int) -> Tensor:
-        packed = empty(self.native.packed_floats(back) + 16)
-        self.native.pack(weights, packed, back, threads)
-        return packed
+        Args:
+            weights: Parameters of the plan.
+            back: For the way back.
+            rows: Of the call.
+            of: Parameters that the weights are made of; None for the weights themselves.
+        """
+
+        def pack() -> Tensor:
+            packed = empty(self.native.packed_floats(back) + 16)
+            self.native.pack(weights, packed, back, self.threads(rows))
+            return packed
+
+        return pack() if self.differentiates and rows > SMALL else self.kept.get(of or weights, back, pack)
 
 
 RUNNERS: list[Runner] = []
@@ -101,7 +106,7 @@ def runner_for(
         native = engine.Engine(compiled.plan, place, choice.precision)
         work = sum(shape[0] * shape[1] for shape in shapes.values() if len(shape) == 2) + 8 * max(widths.values())
         states = tuple(widths[s] for s in cell.states)
-        RUNNERS.append(Runner(compiled, native, states, compiled.plan.output_size, work, choice.threads))
+        RUNNERS.append(Runner(compiled, native, states, compiled.plan.output_size, work, keep, choice.threads))
         _NUMBER[key] = len(RUNNERS) - 1
     return _NUMBER[key]
 
@@ -146,8 +151,13 @@ def _rows(x: Tensor, lengths: Tensor | None) -> int:
     return x.shape[0] * x.shape[1] if lengths is None else int(lengths.sum())
 
 
+def dense(rows: Tensor) -> Tensor:
+    """Return rows (..., S) whose components follow one another; sequences and steps may be any distance apart."""
+    return rows if rows.stride(-1) == 1 else rows.contiguous()
+
+
 def _ready(tensors: Sequence[Tensor]) -> list[Tensor]:
-    return [t.detach().contiguous() for t in tensors]
+    return [t.contiguous() for t in tensors]
 
 
 @torch.library.custom_op("elman::forward", mutates_args=())
@@ -164,7 +174,7 @@ def forward(
     """Run a cell forward: y (B, T, O), final states (B, S), and the workspace that the way back reads."""
     run = RUNNERS[runner]
     rows = _rows(x, lengths)
-    x, lengths = x.detach().contiguous(), None if lengths is None else lengths.cpu().contiguous()
+    x, lengths = dense(x), None if lengths is None else lengths.cpu().contiguous()
     weights, start, masks = _ready(weights), _ready(start), _ready(masks)
     y = empty(x.shape[0], x.shape[1], run.output_size)
     final = [empty(x.shape[0], width) for width in run.states]
@@ -203,7 +213,7 @@ def backward(
     """
     run = RUNNERS[runner]
     rows = _rows(x, lengths)
-    x, lengths = x.detach().contiguous(), None if lengths is None else lengths.cpu().contiguous()
+    x, lengths = dense(x), None if lengths is None else lengths.cpu().contiguous()
     weights, start, masks = _ready(weights), _ready(start), _ready(masks)
     want_x, want_weights, want_start = wanted[0], wanted[1 : 1 + len(weights)], wanted[1 + len(weights) :]
     dx = empty(*x.shape) if want_x else None
@@ -215,7 +225,7 @@ def backward(
         _forward_again(run, workspace, x, lengths, weights, start, masks, reverse, rows)
     packed = run.packed(weights, True, rows)
     run.native.backward(
-        weights, packed, workspace, x, lengths, start, masks, dy.contiguous(), _ready(d_final),
+        weights, packed, workspace, x, lengths, start, masks, dense(dy), _ready(d_final),
         dx if run.compiled.gradient_of_x else None, d_weights, d_start, reverse, run.threads(rows),
     )  # fmt: skip
     nothing = x.new_empty(0)

@@ -1,0 +1,1 @@
+"""Bridges to other libraries: torch.nn's recurrent layers on Elman's engine."""

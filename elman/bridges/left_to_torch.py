@@ -1,0 +1,52 @@
+"""Why a call of a layer is left to torch: the engine computes float32 on the CPU, eagerly or under torch.compile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn import Parameter
+
+from elman.plans.native import MISSING, available
+
+
+def because_of_parameters(weights: Sequence[object]) -> str | None:
+    """Return why torch runs a layer with these parameters, or None where the engine does."""
+    if not available():
+        return f"the engine was not built: {MISSING}"
+    return _because_of("a parameter", weights)
+
+
+def because_of_input(tensors: Sequence[object]) -> str | None:
+    """Return why torch runs a layer on these tensors now, or None where the engine does."""
+    return _because_of("the input", tensors) or _because_of_the_moment()
+
+
+def _because_of(what: str, tensors: Sequence[object]) -> str | None:
+    for t in tensors:
+        # Other classes of tensors have a meaning of their own.
+        if type(t) is not Tensor and type(t) is not Parameter:
+            return f"{what} is a {type(t).__name__}"
+        if t.dtype != torch.float32 or not t.is_cpu:
+            return f"{what} is {t.dtype} on {t.device.type}"
+    return None
+
+
+def _because_of_the_moment() -> str | None:
+    if torch.is_autocast_enabled("cpu"):
+        return "autocast is on"
+    if torch.compiler.is_exporting():
+        return "the exported program is to run without Elman"
+    if torch.compiler.is_compiling():
+        return None
+    if torch._C._get_tracing_state() is not None:
+        return "the traced program is to run without Elman"
+    if torch._C._are_functorch_transforms_active():
+        return "a transform of torch.func is at work"
+    if forward_ad._current_level >= 0:
+        return "derivatives in forward mode are at work"
+    if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
+        return "a mode watches every operation"
+    return None

@@ -1,0 +1,152 @@
+"""LSTM, GRU and RNN for PyTorch programs: subclasses of torch.nn's that run on Elman's engine; public as elman.torch.
+
+Everything but the computation is torch's: constructor, parameters and their names, state_dict, what goes in and comes
+out, errors. What the engine does not do is run by torch itself, and the layer says so.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from elman.bridges.left_to_torch import because_of_input, because_of_parameters
+from elman.bridges.operators import run_layer
+
+__all__ = ["GRU", "LSTM", "RNN", "OnEngine"]
+
+OF_TORCH = (nn.LSTM, nn.GRU, nn.RNN)
+
+
+class OnEngine(nn.RNNBase if TYPE_CHECKING else object):  # type: ignore[misc]
+    """What the layers here have in common; stands before one of torch's classes."""
+
+    @property
+    def engine(self) -> str:
+        """Who runs the layer with its present parameters: "cpu", Elman's engine, or "torch"."""
+        return "torch" if because_of_parameters(weights_of(self)) else "cpu"
+
+    @property
+    def left_to_torch(self) -> str | None:
+        """Why torch runs the layer with its present parameters, or ran its last call; None where the engine does."""
+        return because_of_parameters(weights_of(self)) or self.__dict__.get("_left_to_torch")
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """Run the layer; arguments and values are those of torch's layer of this name."""
+        weights = weights_of(self)
+        call = _Call(self, input, hx)
+        reason = because_of_parameters(weights) or because_of_input(call.tensors) or call.fit()
+        if not torch.compiler.is_compiling():
+            self.__dict__["_left_to_torch"] = reason
+        return super().forward(input, hx) if reason else call.run(weights)
+
+    def extra_repr(self) -> str:
+        """Return what distinguishes this layer, for print."""
+        return f"{super().extra_repr()}, engine={self.engine!r}"
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Return what torch.jit.script compiles: torch's own layer with these parameters."""
+        plain: nn.Module = copy.copy(self)
+        plain.__class__ = next(c for c in type(self).__mro__ if c in OF_TORCH)
+        return plain
+
+
+class LSTM(OnEngine, nn.LSTM):
+    """torch.nn.LSTM on Elman's engine: the same constructor, parameters, arguments and values.
+
+    `layer.engine` says who runs the layer, and `layer.left_to_torch` why torch does where it does: the engine computes
+    float32 on the CPU.
+
+    Example:
+        >>> layer = LSTM(8, 16, batch_first=True)
+        >>> y, (h, c) = layer(torch.zeros(2, 5, 8))
+        >>> y.shape, h.shape, layer.engine, layer.double().left_to_torch
+        (torch.Size([2, 5, 16]), torch.Size([1, 2, 16]), 'cpu', 'a parameter is torch.float64 on cpu')
+    """
+
+
+class GRU(OnEngine, nn.GRU):
+    """torch.nn.GRU on Elman's engine; see LSTM."""
+
+
+class RNN(OnEngine, nn.RNN):
+    """torch.nn.RNN on Elman's engine, with tanh or relu; see LSTM."""
+
+
+def weights_of(layer: nn.RNNBase) -> list[Tensor]:
+    """Return a layer's parameters in torch's order, as they are now: replaced, parametrised, or functional_call's."""
+    names, found = layer._flat_weights_names, layer._parameters
+    weights = [found.get(name) for name in names]
+    return [getattr(layer, n) if w is None else w for n, w in zip(names, weights, strict=True)]
+
+
+class _Call:
+    """A call of a layer in one form: rows (T, B, I), or (rows, I) of packed sequences, and states (L D, B, S)."""
+
+    def __init__(self, layer: nn.RNNBase, input: Any, hx: Any) -> None:
+        self.layer, self.packed, self.unbatched = layer, isinstance(input, PackedSequence), False
+        order: tuple[Tensor | None, ...] = input[1:] if self.packed else (None, None, None)
+        self.batch_sizes, self.order, self.back = order
+        self.rows: Tensor = input[0] if self.packed else input
+        pair = layer.mode == "LSTM" and isinstance(hx, tuple | list)
+        self.states: list[Tensor] = [] if hx is None else list(hx) if pair else [hx]
+        self.tensors = [self.rows, *self.states]
+
+    def fit(self) -> str | None:
+        """Bring rows and states to one form; return what about their shapes is not as torch documents it.
+
+        Torch then has the word: it raises its own error, or runs what it runs.
+        """
+        self.unbatched = not self.packed and self.rows.dim() == 2
+        if self.unbatched:
+            self.rows, self.states = self.rows.unsqueeze(1), [s.unsqueeze(1) for s in self.states]  # (T, 1, I)
+        elif self.layer.batch_first and self.rows.dim() == 3:
+            self.rows = self.rows.transpose(0, 1)  # (T, B, I)
+        if self.rows.dim() != (2 if self.packed else 3) or self.rows.shape[-1] != self.layer.input_size:
+            return "the input has another shape"
+        if self.rows.numel() == 0:
+            return "the input is empty"
+        return None if not self.states or self._states_fit() else "the states have other shapes"
+
+    def _states_fit(self) -> bool:
+        layer = self.layer
+        widths = (layer.proj_size or layer.hidden_size, layer.hidden_size)[: 2 if layer.mode == "LSTM" else 1]
+        sequences = self.rows.shape[1]
+        if self.packed:
+            # The number stands in a tensor, whose values are not known while a programme is compiled.
+            compiling = torch.compiler.is_compiling()
+            sequences = self.states[0].shape[1] if compiling else int(self.batch_sizes[0])  # type: ignore[index]
+        first = layer.num_layers * (1 + layer.bidirectional)
+        return [tuple(s.shape) for s in self.states] == [(first, sequences, width) for width in widths]
+
+    def run(self, weights: list[Tensor]) -> Any:
+        """Run the layers, from the first to the last."""
+        layer, directions = self.layer, 1 + self.layer.bidirectional
+        states = [s if self.order is None else s.index_select(1, self.order) for s in self.states]
+        arrays = len(weights) // layer.num_layers
+        y, finals = self.rows, []
+        for n in range(layer.num_layers):
+            if n and layer.training and layer.dropout:
+                y = torch.dropout(y, layer.dropout, True)
+            start = [s if layer.num_layers == 1 else s[n * directions : (n + 1) * directions] for s in states]
+            part = weights[n * arrays : (n + 1) * arrays]
+            y, final = run_layer(y, self.batch_sizes, start, part, layer.mode, directions)
+            finals.append(final)
+        if layer.num_layers > 1:
+            final = [torch.cat([states[i] for states in finals]) for i in range(len(final))]  # (L D, B, S)
+        return self._as_torch(y, final)
+
+    def _as_torch(self, y: Tensor, states: list[Tensor]) -> Any:
+        """Outputs and final states in the form of the input."""
+        output: Any = y
+        if self.packed:
+            output = PackedSequence(y, self.batch_sizes, self.order, self.back)
+            states = [s if self.back is None else s.index_select(1, self.back) for s in states]
+        elif self.unbatched:
+            output, states = y.squeeze(1), [s.squeeze(1) for s in states]  # (T, D O), (L D, S)
+        elif self.layer.batch_first:
+            output = y.transpose(0, 1)  # (B, T, D O)
+        return output, tuple(states) if self.layer.mode == "LSTM" else states[0]
