@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from elman.architectures.convolution import FramePatterns, StepPatterns
+from elman.architectures.convolution import FramePatterns, Places, StepPatterns
 from elman.architectures.decoder import Decoder, DecoderState
 from elman.architectures.encoder import Encoder
 from elman.architectures.encoder_decoder import EncoderDecoder
@@ -28,6 +28,7 @@ __all__ = [
     "Numbers",
     "OneToMany",
     "OneToOne",
+    "Places",
     "Pooling",
     "Ragged",
     "SpelledWords",

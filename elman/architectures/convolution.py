@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from elman.architectures.inputs import Inputs, Ragged
 from elman.engines.ragged import valid_steps, without_padding
 from elman.errors import UsageError
 from elman.layers.initialisers import fill_normal
+from elman.layers.regularisers import check_probability, drop
 from elman.randomness import generator
 
 
@@ -45,6 +46,32 @@ class StepPatterns(nn.Module):
         return Ragged(torch.relu(found).transpose(1, 2), vectors.lengths)
 
 
+class Places(nn.Module):
+    """Where a step is, beside its vector: [x<t>, sin(2^k pi u), cos(2^k pi u) for k = 0 ... n-1], u = (t - 1/2) / T.
+
+    A pattern that matters at one place of sequences that are cut alike, as windows around a site are, can be told from
+    the same pattern elsewhere.
+
+    Args:
+        inputs: What makes x<t>.
+        octaves: n.
+    """
+
+    def __init__(self, inputs: Inputs, octaves: int) -> None:
+        super().__init__()
+        self.inputs, self.octaves = inputs, octaves
+        self.output_size = inputs.output_size + 2 * octaves
+
+    def forward(self, x: Ragged) -> Ragged:
+        """Return vectors (B, T, output_size)."""
+        vectors = self.inputs(x)
+        values = vectors.values
+        step = torch.arange(values.shape[1], device=values.device) + 0.5  # (T,)
+        share = (step / vectors.lengths.to(values.device)[:, None]).to(values.dtype)  # (B, T)
+        angles = share[..., None] * torch.pi * 2.0 ** torch.arange(self.octaves, device=values.device)  # (B, T, n)
+        return Ragged(torch.cat([values, torch.sin(angles), torch.cos(angles)], dim=2), vectors.lengths)
+
+
 class FramePatterns(nn.Module):
     """Frames of pixels to vectors: layers of relu(convolution), each halving width and height, then all that is left.
 
@@ -52,15 +79,33 @@ class FramePatterns(nn.Module):
         size: S, width and height of a frame.
         channels: C of a pixel.
         filters: Patterns of each layer, lowest first; with none, the pixels themselves are the vector.
+        motion: Beside each pixel stands its change since the frame before, 0 in the first.
+        scale: Mean and deviation of each channel, by which bytes are standardised; None for -1 to 1.
+        dropout: Probability of dropping components of a clip's vectors, the same at all steps, in training.
         seed: First values as a function of this number.
-
-    Pixels are bytes; they become numbers from -1 to 1.
     """
 
     KERNEL = 3
+    mean: Tensor
+    deviation: Tensor
 
-    def __init__(self, size: int, channels: int, filters: Sequence[int], *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        size: int,
+        channels: int,
+        filters: Sequence[int],
+        *,
+        motion: bool = False,
+        scale: Sequence[tuple[float, float]] | None = None,
+        dropout: float = 0.0,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
+        mean, deviation = torch.tensor(scale or [(127.5, 127.5)] * channels).T  # (C,) both
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("deviation", deviation, persistent=False)
+        self.motion, channels = motion, 2 * channels if motion else channels
+        self.dropout = check_probability("input_dropout", dropout)
         made = [
             _first_values((above, below, self.KERNEL, self.KERNEL), seed, f"frame patterns {n}")
             for n, (below, above) in enumerate(pairwise((channels, *filters)))
@@ -74,16 +119,18 @@ class FramePatterns(nn.Module):
     def forward(self, x: Ragged) -> Ragged:
         """Return vectors (B, T, output_size) of frames (B, T, S, S, C)."""
         real = valid_steps(x.lengths, x.values.shape[1], x.values.device)  # (B, T)
-        frames = x.values[real].to(self._type()) / 127.5 - 1  # (N, S, S, C)
-        frames = frames.permute(0, 3, 1, 2)  # (N, C, S, S)
+        frames = ((x.values - self.mean) / self.deviation).movedim(4, 2)  # (B, T, C, S, S)
+        if self.motion:
+            change = torch.diff(frames, dim=1, prepend=frames[:, :1])
+            frames = torch.cat([frames, change], dim=2)  # (B, T, 2 C, S, S)
+        frames = frames[real]  # (N, C, S, S)
         for weight, bias in zip(self.weights, self.biases, strict=True):
             frames = torch.relu(nn.functional.conv2d(frames, weight, bias, stride=2, padding=1))
         vectors = frames.new_zeros(*real.shape, self.output_size)
         vectors[real] = frames.flatten(1)
+        if self.training:
+            vectors = drop(vectors, self.dropout, "input dropout", locked=True)
         return Ragged(vectors, x.lengths)
-
-    def _type(self) -> torch.dtype:
-        return self.weights[0].dtype if len(self.weights) else torch.get_default_dtype()
 
 
 def _first_values(shape: tuple[int, ...], seed: int, purpose: str) -> tuple[nn.Parameter, nn.Parameter]:

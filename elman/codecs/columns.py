@@ -137,6 +137,11 @@ class Columns:
             columns.append(Category.of(name, values) if named else Number.of(name, values))
         return cls(columns, calendar)
 
+    @classmethod
+    def of_numbers(cls, values: Mapping[str, Floats]) -> Columns:
+        """Learn means and deviations of training values (N,) by name."""
+        return cls([Number.of(name, found) for name, found in values.items()])
+
     @property
     def size(self) -> int:
         """Length of the vectors, I."""

@@ -8,13 +8,17 @@ from elman.errors import ModelFileError, nearest
 from elman.model_folder import read_config
 from elman.tasks.audio_classification import AudioClassification
 from elman.tasks.captioning import Captioning
+from elman.tasks.dna import Dna
 from elman.tasks.language_model_task import LanguageModelTask
 from elman.tasks.music import Music
+from elman.tasks.series_classification import SeriesClassification
+from elman.tasks.series_regression import SeriesRegression
 from elman.tasks.speech_recognition import SpeechRecognition
 from elman.tasks.strings import Strings
 from elman.tasks.tagging import Tagging
 from elman.tasks.task import Task, TrainedModel
 from elman.tasks.text_classification import TextClassification
+from elman.tasks.video import Video
 
 __all__ = ["TASKS", "Task", "load", "task_of"]
 
@@ -29,6 +33,10 @@ TASKS: dict[str, Task] = {
         AudioClassification(),
         Strings(),
         Captioning(),
+        Dna(),
+        Video(),
+        SeriesClassification(),
+        SeriesRegression(),
     )
 }
 

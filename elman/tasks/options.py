@@ -72,3 +72,15 @@ class SupervisedOptions(ReadingOptions, RecurrentOptions):
         if self.validation is not None and self.validation_fraction != usual:
             raise ValueError("validation_fraction has an effect without validation only; got both")
         return self
+
+
+class SmallBatches(Options):
+    """Smaller batches where examples are few: with the usual size an epoch of them would hardly move the weights."""
+
+    least_batches: int = Field(
+        20, ge=1, le=10**6, description="batches get smaller, down to 2 examples, until an epoch has so many"
+    )
+
+    def batch_of(self, count: int, largest: int) -> int:
+        """Return how many of `count` examples a batch has, at most `largest`."""
+        return min(largest, max(2, count // self.least_batches))

@@ -148,6 +148,11 @@ class SupervisedTask(ABC, Generic[Config]):
         """Return a training example changed at random, drawn by elman.randomness; here: as it is."""
         return item
 
+    def batch_size(self, count: int, config: Config) -> int:
+        """Return how many of `count` training examples stand in a batch; here: as many as the option says."""
+        size: int = config.batch_size
+        return size
+
     def selected(self, setting: Setting[Config]) -> str:
         """Return the validation metric by which the best weights are chosen, where it depends on the data."""
         return self.selection

@@ -13,6 +13,7 @@ from torch import Tensor
 from elman.codecs.saved import codecs_to_json
 from elman.errors import DataError
 from elman.model_folder import write_model_folder
+from elman.randomness import drawing
 from elman.readers import Example, Rejects
 from elman.tasks.cell_option import describe_cell, read_cell, refuse_absurd_size
 from elman.tasks.model_card import supervised_card
@@ -55,7 +56,8 @@ class SupervisedProblem:
         self.examples, self.items = self._encoded(parts)
         if len(self.rejects):
             self.rejects.write(folder / REJECTS)
-        self.batches = Batches([item.length for item in self.items["train"]], config.batch_size, seed)
+        lengths = [item.length for item in self.items["train"]]
+        self.batches = Batches(lengths, task.batch_size(len(lengths), config), seed)
         self.model = self._network()
 
     # ---- data
@@ -111,7 +113,7 @@ class SupervisedProblem:
             f"{self.task.described(self.setting)}{skipped}",
             f"model: {config.layers} x {config.hidden_size} {self.setting.cell.name}, {size:,} parameters; "
             f"engine {engine_of(self.model)}",
-            f"reading: batches of {config.batch_size}, {self.batches.count:,} an epoch",
+            f"reading: batches of {self.batches.size}, {self.batches.count:,} an epoch",
         ]
         if self.repeated:
             lines.append(
@@ -128,7 +130,8 @@ class SupervisedProblem:
     def batch(self, epoch: int, index: int) -> tuple[Any, Any]:
         """Return x and y of a batch of examples of similar length, augmented."""
         rows = self.batches.rows(epoch, index)
-        items = [self.task.augmented(self.items["train"][row], self.setting) for row in rows]
+        with drawing(self.seed, "augment", epoch, index):
+            items = [self.task.augmented(self.items["train"][row], self.setting) for row in rows]
         return self.task.collate(items, self.setting)
 
     def loss(self, batch: tuple[Any, Any], carry: Carry) -> LossResult:

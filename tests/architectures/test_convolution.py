@@ -48,6 +48,15 @@ def test_frame_patterns_are_torch_s_layer_by_layer() -> None:
             torch.testing.assert_close(found.values[row, t], wanted if t < length else torch.zeros_like(wanted))
 
 
+def test_motion_is_the_change_since_the_frame_before() -> None:
+    frames = torch.randint(0, 256, (3, 5, 2, 2, 1), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    found = FramePatterns(2, 1, (), motion=True)(Ragged(frames, LENGTHS)).values  # (3, 5, 8)
+    pixels = frames.float().reshape(3, 5, 4) / 127.5 - 1
+    torch.testing.assert_close(found[0, :, :4], pixels[0])
+    torch.testing.assert_close(found[0, 1:, 4:], pixels[0, 1:] - pixels[0, :-1])
+    assert not found[:, 0, 4:].any() and not found[1, 1:].any()
+
+
 def test_without_patterns_pixels_are_the_vector() -> None:
     frames = torch.tensor([0, 51, 204, 255], dtype=torch.uint8).reshape(1, 1, 2, 2, 1)
     patterns = FramePatterns(2, 1, ())

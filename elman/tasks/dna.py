@@ -1,0 +1,156 @@
+"""DNA analysis: a sequence in, one of K labels out, or one for every base."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from elman.architectures import Inputs, Numbers, Places, Ragged, StepPatterns
+from elman.codecs.dna import Nucleotides
+from elman.codecs.saved import Codec
+from elman.engines.ragged import reverse_within
+from elman.errors import DataError
+from elman.metrics import Confusion, areas
+from elman.randomness import bernoulli_mask
+from elman.readers import Example, Reading
+from elman.readers.dna import read_dna
+from elman.tasks.fingerprint import fingerprint_of
+from elman.tasks.generated_signals import write_motifs
+from elman.tasks.saliency_picture import draw_saliency
+from elman.tasks.sequence_labels import STEP_LABELS, LabelOptions, LabelTask, spread
+from elman.tasks.supervised import Answer, Item, Setting
+
+if TYPE_CHECKING:
+    from elman.tasks.supervised_model import SupervisedModel
+
+_MOST_TRACKS = 6
+
+
+class DnaOptions(LabelOptions):
+    """Options of DNA analysis."""
+
+    labels: Path | None = Field(None, description="table with columns id and label, for one FASTA file")
+    strands: Literal["one", "both"] = Field(
+        "one",
+        description="both: train on either strand and average what is said of both; where direction means nothing",
+    )
+    filters: int = Field(64, ge=0, le=65_536, description="patterns of neighbouring bases; 0 reads single bases")
+    filter_width: int = Field(11, ge=1, le=999, description="bases of a pattern, odd")
+    octaves: int = Field(
+        5, ge=0, le=20, description="waves that tell where a base is, for sequences that are cut alike; 0: none"
+    )
+    hidden_size: int = Field(64, ge=1, le=65_536, description="units of a layer and direction")
+    dropout: float = Field(0.3, ge=0, lt=1, description="between layers and before the output")
+    input_dropout: float = Field(0.0, ge=0, lt=1, description="of bases, the same axes at all steps")
+
+    @field_validator("labels")
+    @classmethod
+    def _find_labels_again(cls, path: Path | None) -> Path | None:
+        # A run may be resumed from another folder than the one where it began.
+        return None if path is None else path.absolute()
+
+
+class Dna(LabelTask[DnaOptions]):
+    """A label for each sequence of DNA, or for each base."""
+
+    name = "dna"
+    summary = "the label of DNA, or of each base: promoters, splice sites, genes"
+    config: ClassVar[type[Any]] = DnaOptions
+
+    def read(self, path: Path, how: Reading, config: DnaOptions) -> Iterator[Example]:
+        """Yield sequences with their labels; see elman.readers.dna."""
+        return read_dna(path, how, config.labels if how.labelled else None)
+
+    def fingerprints(self, data: Path, config: DnaOptions) -> dict[str, Any]:
+        """See `Task`; with the table of labels."""
+        found = super().fingerprints(data, config)
+        return found if config.labels is None else {**found, "labels": fingerprint_of(config.labels)}
+
+    def fit_inputs(self, examples: Sequence[Example], config: DnaOptions) -> dict[str, Codec]:
+        """Return the code of bases."""
+        return {"bases": Nucleotides()}
+
+    def vectors(self, example: Example, setting: Setting[DnaOptions]) -> Tensor:
+        """Return P(base) (T, 4)."""
+        if not isinstance(example.x, str) or not example.x:
+            raise DataError(f"{example.where}: must be letters of DNA; got {str(example.x)[:80]!r}")
+        bases: Nucleotides = setting.codecs["bases"]
+        return bases.encode(example.x)
+
+    def inputs(self, setting: Setting[DnaOptions], seed: int) -> Inputs:
+        """Bases, and patterns of neighbouring ones."""
+        config = setting.config
+        bases = Numbers(Nucleotides.size, dropout=config.input_dropout)
+        read = StepPatterns(bases, config.filters, config.filter_width, seed=seed) if config.filters else bases
+        return Places(read, config.octaves) if config.octaves else read
+
+    def augmented(self, item: Item, setting: Setting[DnaOptions]) -> Item:
+        """Return the example, or with both strands as often the other strand of it."""
+        if setting.config.strands == "one" or bool(bernoulli_mask((), 0.5, "strand")):
+            return item
+        return replace(item, x=item.x.flip(0, 1), y=item.y.flip(0) if isinstance(item.y, Tensor) else item.y)
+
+    def probabilities(self, network: Any, x: Ragged, setting: Setting[DnaOptions]) -> Tensor:
+        """Return the probability of each label; with both strands the mean of what is said of each."""
+        own = super().probabilities(network, x, setting)
+        if setting.config.strands == "one":
+            return own
+        other = Ragged(reverse_within(x.values.flip(2), x.lengths), x.lengths)
+        said = super().probabilities(network, other, setting)
+        return (own + (reverse_within(said, x.lengths) if STEP_LABELS in setting.codecs else said)) / 2
+
+    def measure(self, answers: Sequence[Answer], truths: Sequence[Any]) -> dict[str, float]:
+        """Return accuracy, macro F1 and, of whole sequences, Matthews' correlation and the areas under both curves."""
+        found = super().measure(answers, truths)
+        if "label" not in answers[0]:
+            return found
+        names = list(answers[0]["probabilities"])
+        said = Confusion.of([answer["label"] for answer in answers], truths, names)
+        shares = np.array([[answer["probabilities"][name] for name in names] for answer in answers])  # (N, K)
+        return {**found, "mcc": said.mcc(), **areas(shares, np.array([names.index(truth) for truth in truths]))}
+
+    def named(self, x: Any) -> str:
+        """Return the sequence, a long one by its ends."""
+        return x if len(x) <= 80 else f"{x[:38]}...{x[-38:]}"
+
+    def draw(
+        self, model: SupervisedModel, examples: Sequence[Example], answers: Sequence[Answer], folder: Path
+    ) -> list[Path]:
+        """Draw which bases mattered, and the confusion matrix where labels are known."""
+        pictures = super().draw(model, examples, answers, folder)
+        if STEP_LABELS in model.setting.codecs:
+            return pictures
+        some = [(examples[n], answers[n]["label"]) for n in spread(len(examples), _MOST_TRACKS)]
+        rows = [(example.where, example.x, label, saliency(model, example.x)) for example, label in some]
+        return [draw_saliency(rows, folder / "saliency.png"), *pictures]
+
+    def example(self, folder: Path) -> list[str]:
+        """Write made-up sequences, half of them with a motif."""
+        write_motifs(folder / "motifs")
+        return ["elman train dna motifs --epochs 10", "elman predict motifs-model motifs -o answers"]
+
+
+def saliency(model: SupervisedModel, letters: str) -> Tensor:
+    """Return how much each base (T,) speaks for the answered label.
+
+        s<t> = sum over bases k of x_k<t> (g_k<t> - mean over k of g_k<t>)
+        g    = d (logit of the answer - mean logit) / d x
+
+    The mean is taken off because x<t> can only move among distributions, whose sum is 1.
+
+    Source: gradient times input, Shrikumar et al. 2016, "Not just a black box"; its correction for one-hot input,
+        Majdandzic et al. 2023, "Correcting gradient-based interpretations of deep neural networks for genomics".
+    """
+    x = model.setting.codecs["bases"].encode(letters)[None].requires_grad_()  # (1, T, 4)
+    with torch.enable_grad():
+        logits = model.network(Ragged(x, torch.tensor([len(letters)])))[0]  # (K,)
+        (slope,) = torch.autograd.grad(logits.max() - logits.mean(), x)
+    weights: Tensor = (x.detach() * (slope - slope.mean(dim=2, keepdim=True))).sum(dim=2)[0]  # (T,)
+    return weights

@@ -1,0 +1,130 @@
+"""Series classification: columns over time in, one of K labels out; many to one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from elman.architectures import Inputs, Numbers, StepPatterns
+from elman.codecs.columns import Columns
+from elman.codecs.saved import Codec
+from elman.config import Options
+from elman.errors import DataError
+from elman.randomness import draw_generator
+from elman.readers import Example, Reading
+from elman.readers.series import Series, SeriesReading
+from elman.readers.series_files import read_series
+from elman.tasks.generated_signals import write_sines
+from elman.tasks.sequence_labels import LabelOptions, LabelTask
+from elman.tasks.supervised import Item, Setting
+
+
+class ColumnOptions(Options):
+    """Which columns of series are read, and how."""
+
+    ignore: tuple[str, ...] = Field((), description="column of a table that is not read; repeat for several")
+    category: tuple[str, ...] = Field((), description="column whose numbers are names; repeat for several")
+    missing: Literal["stop", "fill"] = Field(
+        "stop", description="at a missing number: stop (or skip it, see on_error), or fill it with the one before it"
+    )
+
+
+class SeriesClassificationOptions(ColumnOptions, LabelOptions):
+    """Options of series classification."""
+
+    channels: int = Field(1, ge=1, le=1_000_000, description="values of a step, for format rows")
+    filters: int = Field(0, ge=0, le=65_536, description="patterns of neighbouring steps; 0 reads single steps")
+    filter_width: int = Field(5, ge=1, le=999, description="steps of a pattern, odd")
+    noise: float = Field(0.1, ge=0, le=100, description="deviation of noise on standardised values in training")
+    crop: float = Field(0.0, ge=0, lt=1, description="training takes parts of series that are up to so much shorter")
+    dropout: float = Field(0.3, ge=0, lt=1, description="between layers and before the output")
+
+
+class SeriesClassification(LabelTask[SeriesClassificationOptions]):
+    """A label for each series."""
+
+    name = "series-classification"
+    summary = "the label of a series: sensors, gestures, rows of an image"
+    shape = "many to one"
+    config: ClassVar[type[Any]] = SeriesClassificationOptions
+
+    def read(self, path: Path, how: Reading, config: SeriesClassificationOptions) -> Iterator[Example]:
+        """Yield series with their labels; see elman.readers.series_files."""
+        return read_series(path, series_reading(how, config, channels=config.channels))
+
+    def fit_inputs(self, examples: Sequence[Example], config: SeriesClassificationOptions) -> dict[str, Codec]:
+        """Return what columns are standardised by."""
+        return {"columns": Columns.build(*columns_of(examples), config.category)}
+
+    def vectors(self, example: Example, setting: Setting[SeriesClassificationOptions]) -> Tensor:
+        """Return columns (T, I), standardised."""
+        return encoded_columns(example, setting)
+
+    def inputs(self, setting: Setting[SeriesClassificationOptions], seed: int) -> Inputs:
+        """Columns, or patterns of neighbouring steps of them."""
+        config = setting.config
+        columns = Numbers(setting.codecs["columns"].size, dropout=config.input_dropout)
+        return StepPatterns(columns, config.filters, config.filter_width, seed=seed) if config.filters else columns
+
+    def augmented(self, item: Item, setting: Setting[SeriesClassificationOptions]) -> Item:
+        """Return a part of the series, with noise."""
+        x, config = item.x, setting.config
+        if config.crop:
+            share, place = torch.rand(2, generator=draw_generator("crop")).tolist()
+            length = max(1, round(len(x) * (1 - config.crop * share)))
+            begin = round((len(x) - length) * place)
+            x = x[begin : begin + length]
+        if config.noise:
+            x = x + config.noise * torch.randn(x.shape, generator=draw_generator("noise"))
+        return replace(item, x=x, length=len(x))
+
+    def named(self, x: Any) -> str:
+        """Return where a series stands."""
+        return str(x.where)
+
+    def example(self, folder: Path) -> list[str]:
+        """Write made-up waves."""
+        write_sines(folder / "waves.csv")
+        columns = "--column series=id --column time=time"
+        return [
+            f"elman train series-classification waves.csv {columns}",
+            "elman predict waves-model waves.csv -o answers",
+        ]
+
+
+def series_reading(how: Reading, config: ColumnOptions, **further: Any) -> SeriesReading:
+    """Return how series are read, for options of reading and of columns."""
+    return SeriesReading(
+        how.rejects,
+        how.form,
+        how.encoding,
+        how.columns,
+        how.labelled,
+        ignore=config.ignore,
+        missing=config.missing == "fill",
+        **further,
+    )
+
+
+def columns_of(examples: Sequence[Example]) -> tuple[list[Series], tuple[str, ...]]:
+    """Return the series of examples and the names of their columns, those of the first."""
+    found = [example.x for example in examples]
+    return found, (*found[0].names, *found[0].text_names)
+
+
+def encoded_columns(example: Example, setting: Setting[Any]) -> Tensor:
+    """Return the columns of an example (T, I), standardised.
+
+    Raises:
+        DataError: it is no series, or lacks columns.
+    """
+    if not isinstance(example.x, Series) or not len(example.x):
+        raise DataError(f"{example.where}: must be a series of at least one step; got {type(example.x).__name__}")
+    columns: Columns = setting.codecs["columns"]
+    return columns.encode(example.x)

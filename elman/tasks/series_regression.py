@@ -1,0 +1,273 @@
+"""Series regression: columns over time in, numbers at each step out, of what is known by then only; in step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from elman.architectures import ManyToManyInStep, Numbers, Ragged
+from elman.codecs.calendar import calendar_parts
+from elman.codecs.columns import Columns
+from elman.codecs.saved import Codec
+from elman.errors import DataError, UsageError
+from elman.heads.regression import RegressionHead
+from elman.metrics import mae, rmse
+from elman.readers import Example, Reading
+from elman.readers.series_files import read_series
+from elman.tasks.forecast_picture import draw_forecasts
+from elman.tasks.generated_signals import write_mood
+from elman.tasks.options import SmallBatches, SupervisedOptions
+from elman.tasks.series_classification import ColumnOptions, series_reading
+from elman.tasks.series_windows import Cutting, Truth, Window, shown_time, windows
+from elman.tasks.supervised import Answer, Item, Setting, SupervisedTask, padded
+from elman.training import TrainingConfig
+
+if TYPE_CHECKING:
+    from elman.tasks.supervised_model import SupervisedModel
+
+QUANTILES = (0.1, 0.5, 0.9)
+
+
+@dataclass(frozen=True)
+class Windows(Ragged):
+    """Windows of series in one tensor.
+
+    Args:
+        warm_up: Steps of each that are only read.
+        times: Of the steps after them, as people write them; () without times.
+    """
+
+    warm_up: tuple[int, ...]
+    times: tuple[tuple[str, ...], ...]
+
+    def to(self, device: torch.device) -> Windows:
+        """Return the same on another device."""
+        return replace(self, values=self.values.to(device))
+
+
+class SeriesRegressionOptions(ColumnOptions, SmallBatches, SupervisedOptions):
+    """Options of series regression."""
+
+    target: tuple[str, ...] = Field((), description="column to say at each step; repeat for several")
+    lag: tuple[int, ...] = Field(
+        (), description="read the target of so many steps before, too, as 1: the last one known; repeat for several"
+    )
+    calendar: bool = Field(True, description="read hour, weekday and season of the time, where it is a date")
+    loss: Literal["mse", "mae", "quantile"] = Field(
+        "mse", description="mse says means, mae medians, quantile medians with a range that holds 8 of 10"
+    )
+    validation_from: str | None = Field(
+        None, description="where validation begins: a time, or a share of the steps; without it validation_fraction"
+    )
+    test_from: str | None = Field(None, description="where the test begins: a time, or a share of the steps")
+    window: int = Field(64, ge=1, le=1_000_000, description="steps of a series to say at once")
+    warm_up: int = Field(64, ge=0, le=1_000_000, description="steps that are read before them")
+    season: int | None = Field(None, ge=1, le=10**9, description="steps of a season, for the naive forecast")
+    bidirectional: bool = Field(False, description="refused: what is said of a step must not know those after it")
+    dense: tuple[int, ...] = Field((), description="sizes of plain layers before the output; repeat for several")
+    hidden_size: int = Field(64, ge=1, le=65_536, description="units of a layer")
+    dropout: float = Field(0.2, ge=0, lt=1, description="between layers and before the output")
+    batch_size: int = Field(16, ge=1, le=65_536, description="windows of a batch")
+
+    @model_validator(mode="after")
+    def _refuse_what_does_not_go_together(self) -> SeriesRegressionOptions:
+        usual = type(self).model_fields["validation_fraction"].default
+        if self.validation_from is not None and (self.validation is not None or self.validation_fraction != usual):
+            raise ValueError("validation_from has an effect without validation and validation_fraction only")
+        if self.test_from is not None and (self.validation is not None or self.test is not None):
+            raise ValueError("test_from has an effect where one file holds all parts only; got another file")
+        if any(lag < 1 for lag in self.lag):
+            raise ValueError("lag must be at least 1: the target of the step itself is what is to be said")
+        return self
+
+
+class SeriesRegressionTraining(TrainingConfig):
+    """Options of training, with the defaults of series regression."""
+
+    default_epochs: ClassVar[int] = 60
+
+    epochs: int | None = Field(None, ge=1, le=10**9, description="passes over the data; 60 when no budget is given")
+    learning_rate: float = Field(3e-3, gt=0, le=1e4, description="highest learning rate")
+    weight_decay: float = Field(0.01, ge=0, le=1e3, description="decay of matrices; biases and other vectors have none")
+    warmup_steps: int = Field(50, ge=0, le=10**9, description="steps over which the learning rate rises linearly")
+
+
+class SeriesRegression(SupervisedTask[SeriesRegressionOptions]):
+    """Numbers at each step of a series, strictly causal."""
+
+    name = "series-regression"
+    summary = "numbers at each step of a series: demand, temperature, mood from weather"
+    shape = "many to many in step, causal"
+    config: ClassVar[type[Any]] = SeriesRegressionOptions
+    training: ClassVar[type[TrainingConfig]] = SeriesRegressionTraining
+    unit = "numbers"
+
+    def read(self, path: Path, how: Reading, config: SeriesRegressionOptions) -> Iterator[Example]:
+        """Yield windows of series, each with its part of the data by its time; see elman.tasks.series_windows."""
+        if not config.target:
+            raise UsageError("target: must name at least one column; got none", "say --target NAME")
+        cutting = Cutting(
+            config.target,
+            config.lag,
+            config.window,
+            config.warm_up,
+            config.season,
+            config.validation_from,
+            config.test_from,
+            0.0 if config.validation is not None else config.validation_fraction,
+        )
+        for example in read_series(path, series_reading(how, config, targets=config.target)):
+            try:
+                yield from windows(example, cutting, how.labelled)
+            except DataError as error:
+                how.rejects.take(example.where, error)
+
+    def batch_size(self, count: int, config: SeriesRegressionOptions) -> int:
+        """Return the option's, or less where windows are few."""
+        return config.batch_of(count, config.batch_size)
+
+    def fit(self, examples: Sequence[Example], config: SeriesRegressionOptions) -> dict[str, Codec]:
+        """Return what columns and targets are standardised by."""
+        found = [example.x.series.part(example.x.warm_up, len(example.x.series)) for example in examples]
+        names = (*found[0].names, *found[0].text_names)
+        calendar = calendar_parts([series.times for series in found]) if config.calendar else ()
+        if not names and not calendar:
+            raise DataError(
+                f"{examples[0].where}: must have columns to read besides {', '.join(config.target)}; got none",
+                "read the target of the step before with --lag 1",
+            )
+        targets = [example.y.targets for example in examples]
+        truth = {name: np.concatenate([values[name] for values in targets]) for name in config.target}
+        for name, values in truth.items():
+            if np.isnan(values).all():
+                raise DataError(f"{examples[0].where}: must have values of {name} to train on; got none")
+        return {
+            "columns": Columns.build(found, names, config.category, calendar),
+            "targets": Columns.of_numbers(truth),
+        }
+
+    def described(self, setting: Setting[SeriesRegressionOptions]) -> str:
+        """Return what is read and said."""
+        columns, targets = setting.codecs["columns"], setting.codecs["targets"]
+        read = ", ".join((*columns.names, *(f"{part} of the time" for part in columns.calendar)))
+        return f"windows of {setting.config.window} steps; reads {read}; says {', '.join(targets.names)}"
+
+    def encode(self, example: Example, setting: Setting[SeriesRegressionOptions]) -> Item:
+        """Return columns (T, I) and targets (T, K), both standardised; targets of the warm-up are NaN."""
+        window = example.x
+        if not isinstance(window, Window):
+            raise DataError(f"{example.where}: must be a window of a series; got {type(window).__name__}")
+        x = setting.codecs["columns"].encode(window.series)
+        times = () if window.series.times is None else tuple(map(shown_time, window.series.times[window.warm_up :]))
+        if example.y is None:
+            return Item((x, window.warm_up, times), None, len(x))
+        targets: Columns = setting.codecs["targets"]
+        said = targets.standardise(np.stack([example.y.targets[name] for name in targets.names], axis=1))  # (W, K)
+        y = torch.full((len(x), len(targets.names)), torch.nan)
+        y[window.warm_up :] = torch.from_numpy(said.astype(np.float32))
+        return Item((x, window.warm_up, times), y, len(x))
+
+    def network(
+        self, setting: Setting[SeriesRegressionOptions], seed: int, examples: Sequence[Example] = ()
+    ) -> ManyToManyInStep:
+        """Columns, recurrent layers in the direction of time, plain layers, regression."""
+        config = setting.config
+        outputs = len(setting.codecs["targets"].names)
+        return ManyToManyInStep(
+            Numbers(setting.codecs["columns"].size, dropout=config.input_dropout),
+            partial(RegressionHead, outputs=outputs, kind=config.loss, quantiles=QUANTILES),
+            bidirectional=config.bidirectional,
+            causal=True,
+            dense=config.dense,
+            seed=seed,
+            **config.recurrent(setting.cell),
+        )
+
+    def collate(
+        self, items: Sequence[Item], setting: Setting[SeriesRegressionOptions]
+    ) -> tuple[Windows, Tensor | None]:
+        """Return columns (B, T, I) with lengths, and targets (B, T, K)."""
+        columns, warm_up, times = zip(*(item.x for item in items), strict=True)
+        read = padded(columns)
+        x = Windows(read.values, read.lengths, warm_up, times)
+        if any(item.y is None for item in items):
+            return x, None
+        return x, nn.utils.rnn.pad_sequence([item.y for item in items], batch_first=True, padding_value=torch.nan)
+
+    def answers(self, network: Any, x: Windows, setting: Setting[SeriesRegressionOptions]) -> list[Answer]:
+        """Return what is said of each target at each step, in its unit; with quantiles also the ends of the range."""
+        scores, lengths = network(x)  # (B, T, K, P)
+        targets: Columns = setting.codecs["targets"]
+        said = {"forecasts": network.head.centre(scores)}  # (B, T, K)
+        if setting.config.loss == "quantile":
+            ends = scores.sort(dim=3).values  # quantiles that cross say nothing
+            said |= {"low": ends[..., 0], "forecasts": ends[..., 1], "high": ends[..., 2]}
+        found: list[Answer] = []
+        for row, (length, begin) in enumerate(zip(lengths.tolist(), x.warm_up, strict=True)):
+            answer: Answer = {"times": list(x.times[row])} if x.times[row] else {}
+            for name, values in said.items():
+                numbers = targets.decode(values[row, begin:length].double().cpu().numpy())  # (W, K)
+                answer[name] = {target: numbers[:, k].tolist() for k, target in enumerate(targets.names)}
+            found.append(answer)
+        return found
+
+    def measure(self, answers: Sequence[Answer], truths: Sequence[Any]) -> dict[str, float]:
+        """Return MAE and RMSE in the unit of the target, and those of naive forecasts where these are known.
+
+        With several targets the name of each is added: rmse_load.
+        """
+        found: dict[str, float] = {}
+        names = list(answers[0]["forecasts"])
+        for name in names:
+            said = {"": np.concatenate([np.asarray(answer["forecasts"][name]) for answer in answers])}
+            said |= _naive(name, truths)
+            wanted = np.concatenate([truth.targets[name] for truth in truths])
+            end = f"_{name}" if len(names) > 1 else ""
+            for kind, forecast in said.items():
+                known = ~np.isnan(wanted) & ~np.isnan(forecast)
+                if known.any():
+                    found[f"rmse{kind}{end}"] = rmse(forecast[known], wanted[known])
+                    found[f"mae{kind}{end}"] = mae(forecast[known], wanted[known])
+        return found
+
+    def show(self, model: SupervisedModel, x: Any, answer: Answer, *, colour: bool = False) -> str:
+        """Return a line for each step: its time and what is said of each target."""
+        steps = len(next(iter(answer["forecasts"].values())))
+        times = answer.get("times") or [str(n) for n in range(1, steps + 1)]
+        values = ["\t".join(f"{said[n]:.6g}" for said in answer["forecasts"].values()) for n in range(steps)]
+        return "\n".join(f"{time}\t{value}" for time, value in zip(times, values, strict=True))
+
+    def draw(
+        self, model: SupervisedModel, examples: Sequence[Example], answers: Sequence[Answer], folder: Path
+    ) -> list[Path]:
+        """Draw what is said of each target over time, beside the truth where it is known."""
+        return draw_forecasts(examples, answers, folder)
+
+    def example(self, folder: Path) -> list[str]:
+        """Write made-up days."""
+        write_mood(folder / "mood.csv")
+        options = "--column time=date --target mood --test-from 2023-07-01"
+        return [
+            f"elman train series-regression mood.csv {options}",
+            "elman evaluate mood-model mood.csv -o answers",
+            "elman predict mood-model mood.csv",
+        ]
+
+
+def _naive(name: str, truths: Sequence[Truth]) -> dict[str, Any]:
+    """Naive forecasts of a target by the end of their metric's name, NaN where a window has none."""
+    kinds = dict.fromkeys(kind for truth in truths for kind in truth.naive[name])
+    return {
+        f"_{kind}": np.concatenate(
+            [truth.naive[name].get(kind, np.full(len(truth.targets[name]), np.nan)) for truth in truths]
+        )
+        for kind in kinds
+    }

@@ -1,0 +1,170 @@
+"""A long series as windows: steps to say something of, after steps that are only read to warm up the state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from elman.errors import DataError, UsageError
+from elman.readers import Example
+from elman.readers.series import Series
+from elman.readers.series_tables import time_of
+from elman.tasks.naive_forecasts import naive_forecasts, shifted
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Steps of a series.
+
+    Args:
+        name: Of the series.
+        series: Columns to read; no target among them.
+        warm_up: How many of its first steps are only read.
+    """
+
+    name: str
+    series: Series
+    warm_up: int
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What a window should say, warm-up left out.
+
+    Args:
+        targets: Values (W,) by name; NaN where unknown.
+        naive: Forecasts that need no model, by their name and that of the target.
+    """
+
+    targets: Mapping[str, Floats]
+    naive: Mapping[str, Mapping[str, Floats]]
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How a series is cut.
+
+    Args:
+        targets: Names of the columns to say.
+        lags: Each target of so many steps before becomes a column.
+        window: W, steps to say of each window, the last of a part may have fewer.
+        warm_up: Steps only read before them; fewer at the start of a series.
+        season: Steps of a season, for the naive forecast.
+        validation_from, test_from: Where the part of the data begins: a time, or a share of the steps.
+        validation_share: Of the steps before the test, where nobody says where validation begins.
+    """
+
+    targets: Sequence[str]
+    lags: Sequence[int]
+    window: int
+    warm_up: int
+    season: int | None
+    validation_from: str | None
+    test_from: str | None
+    validation_share: float
+
+
+def windows(example: Example, how: Cutting, labelled: bool) -> Iterator[Example]:
+    """Yield the windows of a series, each step once, in order.
+
+    No window reaches over the end of a part of the data; its warm-up may begin in the part before, as in use.
+
+    Args:
+        example: Its x is a Series with the targets among its columns; its part, if it has one, is that of all windows.
+        how: How it is cut.
+        labelled: Whether there must be targets.
+
+    Raises:
+        DataError: it lacks a target, or has no time where a part begins at one.
+        UsageError: parts do not begin one after the other.
+    """
+    series: Series = example.x
+    known = {name: series.column(name) for name in how.targets if labelled or name in series.names}
+    naive = {name: naive_forecasts(values, series.times, how.season) for name, values in known.items()}
+    read = _without(_with_lags(series, how), how.targets)
+    for part, begin, end in _parts(example, how):
+        for start in range(begin, end, how.window):
+            stop, first = min(start + how.window, end), max(start - how.warm_up, 0)
+            x = Window(example.group or example.where, read.part(first, stop), start - first)
+            truth = Truth(
+                {name: values[start:stop] for name, values in known.items()},
+                {name: {n: f[start:stop] for n, f in found.items()} for name, found in naive.items()},
+            )
+            yield Example(_where(series, start), x, truth if labelled else None, example.group, part)
+
+
+def _where(series: Series, step: int) -> str:
+    return (
+        f"{series.where}: {step + 1}" if series.times is None else f"{series.where}: {shown_time(series.times[step])}"
+    )
+
+
+def shown_time(time: np.datetime64 | np.float64) -> str:
+    """Return a time as people write it: without a clock where it is midnight, without more digits than it has."""
+    return f"{time:g}" if isinstance(time, np.floating) else str(time).removesuffix(".000000").removesuffix("T00:00:00")
+
+
+def _with_lags(series: Series, how: Cutting) -> Series:
+    """The series with each target of some steps before as a column: cnt<t-1>."""
+    if not how.lags:
+        return series
+    names = tuple(f"{name}<t-{lag}>" for name in how.targets for lag in how.lags)
+    columns = [shifted(series.column(name), lag) for name in how.targets for lag in how.lags]
+    numbers = np.concatenate([series.numbers, np.stack(columns, axis=1)], axis=1)
+    return replace(series, names=(*series.names, *names), numbers=numbers)
+
+
+def _without(series: Series, names: Sequence[str]) -> Series:
+    left = [n for n, name in enumerate(series.names) if name not in names]
+    return replace(series, names=tuple(series.names[n] for n in left), numbers=series.numbers[:, left])
+
+
+def _parts(example: Example, how: Cutting) -> Iterator[tuple[str | None, int, int]]:
+    """Parts of the data with begin and end of their steps."""
+    series: Series = example.x
+    if example.part is not None:
+        yield example.part, 0, len(series)
+        return
+    test = len(series) if how.test_from is None else place_of(how.test_from, series, "test_from")
+    if how.validation_from is None:
+        validation = test - round(how.validation_share * test)
+    else:
+        validation = place_of(how.validation_from, series, "validation_from")
+    if validation > test:
+        raise UsageError(f"validation_from: must be before test_from, {how.test_from}; got {how.validation_from}")
+    ends = (0, validation, test, len(series))
+    yield from ((name, *ends) for name, ends in zip(("train", "validation", "test"), pairwise(ends), strict=True))
+
+
+def place_of(text: str, series: Series, what: str) -> int:
+    """Return the first step of a series at or after a time, or after a share of its steps.
+
+    Args:
+        text: "2012-10-01", or "0.8".
+        series: The series.
+        what: Name of the option, for errors.
+
+    Raises:
+        UsageError: it is neither.
+        DataError: the series has no such times.
+    """
+    try:
+        time = time_of(text)
+    except ValueError:
+        raise UsageError(f"{what}: must be a time, like 2012-10-01, or a share, like 0.8; got {text!r}") from None
+    if isinstance(time, float) and 0 < time < 1:
+        return round(time * len(series))
+    kinds = {"M": np.datetime64, "f": float}
+    if series.times is None or not isinstance(time, kinds[series.times.dtype.kind]):
+        found = "none" if series.times is None else shown_time(series.times[0])
+        raise DataError(
+            f"{series.where}: must have times to compare with {what}, {text}; got {found}",
+            "name the column of the time with --column time=NAME",
+        )
+    return int(np.searchsorted(series.times, np.asarray(time, dtype=series.times.dtype)))

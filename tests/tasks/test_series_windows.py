@@ -1,0 +1,125 @@
+"""Windows of series and naive forecasts by hand: each step once, no future, parts where the times say."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+
+from elman.errors import DataError, UsageError
+from elman.readers import Example
+from elman.readers.series import Series
+from elman.tasks.naive_forecasts import filled, naive_forecasts
+from elman.tasks.series_windows import Cutting, place_of, shown_time, windows
+
+NAN = np.nan
+
+
+def hours(count: int, every: int = 1) -> np.ndarray:
+    return np.array([np.datetime64(datetime(2024, 1, 1) + timedelta(hours=every * n), "us") for n in range(count)])
+
+
+def series(count: int = 10, times: np.ndarray | None = None) -> Example:
+    numbers = np.stack([np.arange(count) + 0.5, np.arange(count) * 10.0], axis=1)
+    return Example("d.csv:2", Series("d.csv:2", ("wind", "load"), numbers, times=times), group="north")
+
+
+def cutting(**given: object) -> Cutting:
+    usual = {"targets": ("load",), "lags": (), "window": 4, "warm_up": 2, "season": None}
+    parts = {"validation_from": "0.5", "test_from": "0.8", "validation_share": 0.1}
+    return Cutting(**{**usual, **parts, **given})  # type: ignore[arg-type]
+
+
+def test_each_step_is_said_once_and_read_after_its_warm_up() -> None:
+    found = list(windows(series(), cutting(), labelled=True))
+    assert [(e.part, e.x.warm_up, e.x.series.column("wind").tolist()) for e in found] == [
+        ("train", 0, [0.5, 1.5, 2.5, 3.5]),
+        ("train", 2, [2.5, 3.5, 4.5]),
+        ("validation", 2, [3.5, 4.5, 5.5, 6.5, 7.5]),
+        ("test", 2, [6.5, 7.5, 8.5, 9.5]),
+    ]
+    assert np.concatenate([e.y.targets["load"] for e in found]).tolist() == [10.0 * n for n in range(10)]
+    assert all(e.x.series.names == ("wind",) and e.x.name == e.group == "north" for e in found)
+    assert [e.where for e in found][1] == "d.csv:2: 5"
+
+
+def test_lags_are_columns_of_what_was_known() -> None:
+    found = list(windows(series(), cutting(lags=(1, 3), window=100, warm_up=0, test_from=None), labelled=True))
+    assert found[1].part == "validation" and found[1].x.series.names == ("wind", "load<t-1>", "load<t-3>")
+    assert found[1].x.series.numbers.tolist() == [[n + 0.5, 10.0 * (n - 1), 10.0 * (n - 3)] for n in range(5, 10)]
+    np.testing.assert_equal(found[0].x.series.column("load<t-3>"), [NAN, NAN, NAN, 0.0, 10.0])
+
+
+def test_without_targets_steps_are_read_alone() -> None:
+    example = series()
+    bare = Example(example.where, Series("", ("wind",), example.x.numbers[:, :1]))
+    found = list(windows(bare, cutting(), labelled=False))
+    assert all(e.y is None for e in found) and sum(len(e.x.series) - e.x.warm_up for e in found) == 10
+    with pytest.raises(DataError, match="must have a column 'load'"):
+        list(windows(bare, cutting(), labelled=True))
+    with pytest.raises(DataError, match="must have a column 'load'"):
+        list(windows(bare, cutting(lags=(1,)), labelled=False))
+
+
+def test_parts_begin_at_shares_dates_or_numbers() -> None:
+    dated, numbered = series(10, hours(10)), series(10, np.arange(10) * 0.5)
+    assert place_of("0.8", dated.x, "test_from") == 8
+    assert place_of("2024-01-01 03:30", dated.x, "test_from") == place_of("2024-01-01T04", dated.x, "test_from") == 4
+    assert place_of("2025-01-01", dated.x, "test_from") == 10
+    assert place_of("2.2", numbered.x, "test_from") == 5
+    for example, text in ((dated, "3"), (numbered, "2024-01-01"), (series(), "2024-01-01")):
+        with pytest.raises(DataError, match=f"must have times to compare with test_from, {text}"):
+            place_of(text, example.x, "test_from")
+    with pytest.raises(UsageError, match=r"test_from: must be a time, .* or a share.*; got 'soon'"):
+        place_of("soon", dated.x, "test_from")
+    with pytest.raises(UsageError, match=r"validation_from: must be before test_from, 0.4; got 0.5"):
+        list(windows(dated, cutting(test_from="0.4"), labelled=True))
+    early = [
+        e.part for e in windows(dated, cutting(validation_from=None, test_from="0.8", validation_share=0.25), True)
+    ]
+    assert early == ["train", "train", "validation", "test"], "a quarter of the steps before the test"
+
+
+def test_a_series_that_says_its_part_is_not_divided() -> None:
+    example = series()
+    found = list(windows(Example("", example.x, part="test"), cutting(), labelled=True))
+    assert {e.part for e in found} == {"test"} and len(found) == 3
+
+
+def test_naive_forecasts_repeat_what_was_known() -> None:
+    values = np.array([1.0, NAN, 3.0, 4.0, 5.0])
+    found = naive_forecasts(values, None, 2)
+    np.testing.assert_equal(found["naive"], [NAN, 1, 1, 3, 4])
+    np.testing.assert_equal(found["naive_season"], [NAN, NAN, 1, NAN, 3])
+    assert set(found) == {"naive", "naive_season"}
+    np.testing.assert_equal(filled(np.array([NAN, 2.0, NAN])), [NAN, 2, 2])
+
+
+def test_naive_forecasts_of_the_calendar_look_for_the_time() -> None:
+    times = np.delete(hours(24 * 9), [30, 100])  # two hours are missing
+    values = np.random.default_rng(0).normal(size=len(times))
+    found = naive_forecasts(values, times, None)
+    assert set(found) == {"naive", "naive_day", "naive_week"}
+    at = dict(zip(times, values, strict=True))
+    for name, days in (("naive_day", 1), ("naive_week", 7)):
+        wanted = [at.get(time - np.timedelta64(24 * days, "h"), NAN) for time in times]
+        np.testing.assert_equal(found[name], wanted)
+    weekly = hours(120, every=24 * 7)
+    assert set(naive_forecasts(np.arange(120.0), weekly, None)) == {"naive", "naive_year"}, "no period within a step"
+    year = naive_forecasts(np.arange(120.0), weekly, None)["naive_year"]
+    np.testing.assert_equal(year[52:56], [0, 1, 2, 3])  # 365 days are a day more than 52 weeks
+
+
+def test_no_forecast_knows_its_own_time_or_later() -> None:
+    times, values = hours(400, every=5), np.random.default_rng(1).normal(size=400)
+    for cut in (60, 200):
+        changed = np.concatenate([values[:cut], values[cut:] + 100])
+        before, after = naive_forecasts(values, times, 3), naive_forecasts(changed, times, 3)
+        for name, forecast in before.items():
+            np.testing.assert_equal(forecast[: cut + 1], after[name][: cut + 1])
+
+
+def test_times_are_shown_short() -> None:
+    shown = [shown_time(np.datetime64(text, "us")) for text in ("2024-03-01", "2024-03-01T17:05")]
+    assert [*shown, shown_time(np.float64(2.50))] == ["2024-03-01", "2024-03-01T17:05:00", "2.5"]
