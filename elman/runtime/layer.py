@@ -73,7 +73,7 @@ class Layer:
     @cached_property
     def _packed(self) -> tuple[Any, list[Floats], Floats]:
         """The engine's object, the parameters in its order, and the same packed."""
-        runner = native.engine.Engine(self.compiled.plan, native.target())
+        runner = native.engine.Engine(self.compiled.plan, native.target(), "float32")
         parameters = [np.ascontiguousarray(self.weights[name], np.float32) for name in self.compiled.parameters]
         packed = _aligned(runner.packed_floats(False) + 16)
         runner.pack(parameters, packed, False, 1)
