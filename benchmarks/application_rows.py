@@ -100,10 +100,26 @@ def ewt(data: Path, folder: Path) -> Words:
     return ["tagging", train, "--validation", dev, "--test", test]
 
 
+def nottingham(data: Path, folder: Path) -> Words:
+    """Nottingham folk tunes as piano rolls, which name their parts."""
+    return ["music", data / "nottingham" / "Nottingham.mat"]
+
+
 ROWS = (
     Row("sst", "SST binary, sentences only", "accuracy", "accuracy", 0.80, "80.7 %, 103 s", sst),
     Row("subj", "Subj, i % 10", "accuracy", "accuracy", 0.915, "91.9 %, 132 s", subj),
     Row("names", "names by nationality, i % 10 of each file", "accuracy", "accuracy", 0.80, "not run", names),
     Row("wnut17", "WNUT-17, no outside vectors", "span_f1", "span F1", 0.20, "19.7 %, 196 s", wnut17),
     Row("ewt", "UD English EWT, UPOS", "accuracy", "accuracy", 0.953, "95.46 %, 282 s", ewt),
+    Row(
+        "nottingham",
+        "Nottingham piano rolls",
+        "nats_per_step",
+        "nats per step",
+        3.28,
+        "3.280, 202 s (keys independent)",
+        nottingham,
+        rising=False,
+        percent=False,
+    ),
 )
