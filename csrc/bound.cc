@@ -58,6 +58,7 @@ void Bound::bind_factors() {
 }
 
 void Bound::bind_packed(const Programme& programme, const float* data) {
+  far = packed_floats(products, {{}, programme.step, {}}) * sizeof(float) > far_bytes;
   for (const auto* passes : {&programme.bulk_before, &programme.step, &programme.bulk_after})
     for (const Pass& pass : *passes)
       for (const Group& g : pass.groups) {

@@ -36,6 +36,7 @@ struct Bound {
   std::vector<size_t> carry_stride;
   std::vector<float> carry_store;
   std::vector<const float*> packed;  // by group, in the order of the programme
+  bool far = false;                  // the packed weights of a step do not stay in the second-level cache
   std::vector<PackedFactor> factors;
   std::vector<int> left_factor, right_factor;  // by accumulation
 

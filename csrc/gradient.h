@@ -1,43 +1,62 @@
 // Gradients of parameters: sums over rows of outer products, for a chunk of rows at a time.
 #pragma once
 
+#include "pointwise.h"
 #include "product.h"
 
 namespace elman::ELMAN_TARGET_NAMESPACE {
 
-inline constexpr int block_rows = 6, block_columns = 64, depth_at_once = 512;
+inline constexpr int block_rows = 6, block_columns = 64, depth_at_once = 640;
 
-template <int R>
-constexpr Kernel outer() {
-  return &kernel<R, 1, 4, 1, true>;
-}
-
-inline Kernel outer_kernel(int rows) {
-  static constexpr Kernel table[] = {nullptr, outer<1>(), outer<2>(), outer<3>(), outer<4>(), outer<5>(), outer<6>()};
+template <int Q>
+inline Kernel outer_of(int rows) {
+  static constexpr Kernel table[] = {nullptr, &kernel<1, 1, Q, 1, true>, &kernel<2, 1, Q, 1, true>, &kernel<3, 1, Q, 1, true>,
+                                     &kernel<4, 1, Q, 1, true>, &kernel<5, 1, Q, 1, true>, &kernel<6, 1, Q, 1, true>};
   return table[rows];
 }
 
+inline Kernel outer_kernel(int rows, int units) {
+  switch (units) {
+    case 1: return outer_of<1>(rows);
+    case 2: return outer_of<2>(rows);
+    case 3: return outer_of<3>(rows);
+    default: return outer_of<4>(rows);
+  }
+}
+
+// [block][k][row], the last block as narrow as it is. A copy of eight floats is one instruction; the two that are too
+// many are overwritten by the next.
 inline void pack_left(const float* from, size_t stride, int depth, int rows, float* out) {
-  for (int k = 0; k < depth; ++k) {
-    const float* row = from + k * stride;
-    for (int m = 0; m < rows; m += block_rows) {
-      const int count = std::min(block_rows, rows - m);
-      float* to = out + static_cast<size_t>(m) * depth + static_cast<size_t>(k) * count;
-      for (int i = 0; i < count; ++i) to[i] = row[m + i];
+  for (int m = 0; m < rows; m += block_rows, out += static_cast<size_t>(block_rows) * depth) {
+    const int count = std::min(block_rows, rows - m);
+    const float* row = from + m;
+    int k = 0;
+    if (m + 8 <= rows)
+      for (; k < depth - 1; ++k, row += stride) std::memcpy(out + static_cast<size_t>(k) * block_rows, row, 8 * sizeof(float));
+    for (; k < depth; ++k, row += stride)
+      for (int i = 0; i < count; ++i) out[static_cast<size_t>(k) * count + i] = row[i];
+  }
+}
+
+// [block][k][column], the last block of as many units as it has; this thread's share of blocks.
+inline void pack_right(const float* from, size_t stride, int depth, int width, int index, int threads, float* out) {
+  for (int n = index * block_columns; n < width; n += threads * block_columns) {
+    const int columns = std::min(block_columns, width - n), wide = (columns + unit - 1) / unit * unit;
+    float* to = out + static_cast<size_t>(n) * depth;
+    for (int k = 0; k < depth; ++k, to += wide) {
+      copy_columns(to, from + k * stride + n, columns);
+      std::fill(to + columns, to + wide, 0.0f);
     }
   }
 }
 
-inline void pack_right(const float* from, size_t stride, int depth, int columns, float* out) {
-  for (int k = 0; k < depth; ++k) {
-    std::memcpy(out + static_cast<size_t>(k) * block_columns, from + k * stride, sizeof(float) * columns);
-    std::fill(out + static_cast<size_t>(k) * block_columns + columns, out + static_cast<size_t>(k + 1) * block_columns, 0.0f);
-  }
-}
-
-inline void add_block(const float* block, int rows, int columns, float* to, size_t stride) {
+inline void add_block(const float* block, int wide, int rows, int columns, float* to, size_t stride) {
   for (int r = 0; r < rows; ++r)
-    for (int j = 0; j < columns; ++j) to[r * stride + j] += block[r * block_columns + j];
+    for (int j = 0; j < columns; j += Vec::lanes) {
+      const int n = std::min(Vec::lanes, columns - j);
+      float* const out = to + r * stride + j;
+      (Vec::load(out, n) + Vec::load(block + r * wide + j)).store(out, n);
+    }
 }
 
 // This thread's share of rows of a matrix gradient.
@@ -47,23 +66,18 @@ inline void share(int rows, int index, int threads, int& from, int& to) {
   to = std::min(rows, blocks * (index + 1) / threads * block_rows);
 }
 
-inline void add_matrix(const Bound& bound, const Accumulation& acc, int64_t first, int depth, int from, int to, float* room) {
-  if (from == to) return;
-  const size_t left_stride = bound.slot_stride_of[acc.left.index], right_stride = bound.slot_stride_of[acc.right.index];
-  const float *left = bound.row(acc.left, first), *right = bound.row(acc.right, first);
-  float *const packed_right = room, *const packed_left = room + block_columns * depth_at_once;
-  pack_left(left + from, left_stride, depth, to - from, packed_left);
+// Rows [from, to) of a matrix gradient, from packed factors.
+inline void add_matrix(const Bound& bound, const Accumulation& acc, int depth, int from, int to, const float* left, const float* right) {
   const size_t stride = bound.plan.parameter_columns[acc.parameter];
   float* out = bound.gradients->d_parameters[acc.parameter] + acc.first_column;
   alignas(64) float block[block_rows * block_columns];
   for (int n = 0; n < acc.right_width; n += block_columns) {
-    const int columns = std::min(block_columns, acc.right_width - n);
-    pack_right(right + n, right_stride, depth, columns, packed_right);
+    const int columns = std::min(block_columns, acc.right_width - n), units = (columns + unit - 1) / unit;
     for (int m = from; m < to; m += block_rows) {
       const int rows = std::min(block_rows, to - m);
-      const Sink sink{block, block_columns, nullptr, 0};
-      outer_kernel(rows)(depth, packed_left + static_cast<size_t>(m - from) * depth, 0, packed_right, 0, &sink);
-      add_block(block, rows, columns, out + m * stride + n, stride);
+      const Sink sink{block, static_cast<size_t>(units * unit), nullptr, 0};
+      outer_kernel(rows, units)(depth, left + static_cast<size_t>(m - from) * depth, 0, right + static_cast<size_t>(n) * depth, 0, &sink, {});
+      add_block(block, units * unit, rows, columns, out + m * stride + n, stride);
     }
   }
 }
@@ -80,27 +94,52 @@ inline void add_vector(const Bound& bound, const Accumulation& acc, int64_t firs
   }
 }
 
-// Floats that a thread packs factors into.
-inline size_t thread_room(const Plan& plan) {
+inline size_t left_floats(const Plan& plan) {
   int widest = 0;
   for (const Accumulation& acc : plan.accumulations) widest = std::max(widest, acc.left_width);
-  return static_cast<size_t>(widest + block_columns) * depth_at_once;
+  return static_cast<size_t>(padded(widest)) * depth_at_once;
 }
 
-inline size_t gradient_floats(const Plan& plan, int threads) { return thread_room(plan) * threads; }
+// Room for the right factors, which all threads read, and for one left factor of each thread.
+inline size_t gradient_floats(const Plan& plan, int threads) {
+  size_t columns = 0;
+  for (const Accumulation& acc : plan.accumulations) columns += padded(acc.left_width) + padded(acc.right_width);
+  return columns * depth_at_once + left_floats(plan) * threads;
+}
 
-// Add what rows [first, last) give to this thread's share of every gradient.
-inline void accumulate(const Bound& bound, int64_t first, int64_t last, float* room, int index, int threads, Barrier&) {
-  room += thread_room(bound.plan) * index;
-  for (; first < last; first += depth_at_once) {
-    const int depth = static_cast<int>(std::min<int64_t>(depth_at_once, last - first));
+// Add what rows [first, first + depth) give to this thread's share of all gradients with one left factor.
+inline void add_products(const Bound& bound, int factor, int64_t first, int depth, const float* right, float* left, int index, int threads) {
+  const PackedFactor& f = bound.factors[factor];
+  int from, to;
+  share(f.width, index, threads, from, to);
+  if (from == to) return;
+  pack_left(bound.row(f.operand, first) + from, bound.slot_stride_of[f.operand.index], depth, to - from, left);
+  for (size_t n = 0; n < bound.plan.accumulations.size(); ++n)
+    if (bound.left_factor[n] == factor)
+      add_matrix(bound, bound.plan.accumulations[n], depth, from, to, left, right + static_cast<size_t>(bound.factors[bound.right_factor[n]].column) * depth);
+}
+
+// Add what rows [first, last) give to this thread's share of every gradient. The threads pack right factors once, meet,
+// and pack the left factors that they multiply with them.
+inline void accumulate(const Bound& bound, int64_t first, int64_t last, float* room, int index, int threads, Barrier& barrier) {
+  float* const left = room + gradient_floats(bound.plan, index);
+  const int64_t pieces = (last - first + depth_at_once - 1) / depth_at_once;
+  for (int64_t piece = 0; piece < pieces; ++piece) {
+    const int64_t begin = first + (last - first) * piece / pieces;
+    const int depth = static_cast<int>(first + (last - first) * (piece + 1) / pieces - begin);
+    for (const PackedFactor& f : bound.factors)
+      if (!f.left)
+        pack_right(bound.row(f.operand, begin), bound.slot_stride_of[f.operand.index], depth, f.width, index, threads, room + static_cast<size_t>(f.column) * depth);
+    barrier.wait();
+    for (size_t f = 0; f < bound.factors.size(); ++f)
+      if (bound.factors[f].left) add_products(bound, static_cast<int>(f), begin, depth, room, left, index, threads);
     for (const Accumulation& acc : bound.plan.accumulations) {
-      if (!bound.gradients->d_parameters[acc.parameter]) continue;
+      if (!bound.gradients->d_parameters[acc.parameter] || acc.right.place != Place::none) continue;
       int from, to;
       share(acc.left_width, index, threads, from, to);
-      if (acc.right.place == Place::none) add_vector(bound, acc, first, depth, from, to);
-      else add_matrix(bound, acc, first, depth, from, to, room);
+      add_vector(bound, acc, begin, depth, from, to);
     }
+    barrier.wait();  // nobody reads the packed factors any more
   }
 }
 

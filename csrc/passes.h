@@ -39,7 +39,7 @@ class TileRun {
       : bound_(bound), scratch_(scratch), rows_(rows), column_(column), tile_{rows.count, columns} {}
 
   void products(const Group& group, const float* packed) const {
-    Product product{group, packed, tile_.rows, column_, tile_.columns, view(group.operand, 0), {}, {}};
+    Product product{group, packed, tile_.rows, column_, tile_.columns, bound_.far, view(group.operand, 0), {}, {}};
     for (size_t g = 0; g < group.targets.size(); ++g) {
       product.to[g] = view(group.targets[g], column_);
       product.from[g] = view(group.starts[g], column_);
@@ -87,7 +87,7 @@ class TileRun {
       float* out = to.data + r * to.stride;
       if (from) {
         const float* row = from + place_of(bound_.batch, layout, rows_.first + static_cast<int64_t>(r) * rows_.stride, reversible);
-        std::memcpy(out, row + column_, sizeof(float) * real);
+        copy_columns(out, row + column_, real);
         std::fill(out + real, out + tile_.columns, 0.0f);
       } else {
         std::fill_n(out, tile_.columns, 0.0f);
@@ -102,7 +102,7 @@ class TileRun {
       float* row = to + place_of(bound_.batch, layout, rows_.first + static_cast<int64_t>(r) * rows_.stride, true) + column_;
       const float* value = from.data + r * from.stride;
       if (add) std::transform(value, value + real, row, row, std::plus<float>());
-      else std::memcpy(row, value, sizeof(float) * real);
+      else copy_columns(row, value, real);
     }
   }
 
@@ -116,13 +116,13 @@ class TileRun {
     const int on = std::clamp((live + rows_.stride - 1) / rows_.stride, 0, tile_.rows);
     if (on > 0 && state.before.place != Place::none) {
       const View next = next_rows(state.before);
-      for (int r = 0; r < on; ++r) std::memcpy(next.data + r * next.stride + column_, from.data + r * from.stride, sizeof(float) * tile_.columns);
+      for (int r = 0; r < on; ++r) copy_columns(next.data + r * next.stride + column_, from.data + r * from.stride, tile_.columns);
     }
     if (on > 0 && state.rounded.place != Place::none)
       bound_.products.round(from, next_rows(state.rounded), on, column_, tile_.columns, state.width);
     for (int r = on; r < tile_.rows; ++r) {
       const int64_t sequence = batch.order[rows_.sequence + r * rows_.stride];
-      std::memcpy(bound_.arrays.final[i.number] + sequence * state.width + column_, from.data + r * from.stride, sizeof(float) * real);
+      copy_columns(bound_.arrays.final[i.number] + sequence * state.width + column_, from.data + r * from.stride, real);
     }
   }
 
@@ -140,7 +140,9 @@ class TileRun {
 // Products and pointwise operations of a pass on columns [from, to).
 inline void run_columns(const Pass& pass, const float* const* packed, const Bound& bound, const Scratch& scratch, const Rows& rows, int from, int to) {
   if (rows.count == 0) return;
-  const int tiles = (rows.count + tile_rows - 1) / tile_rows;
+  // What is pointwise throughout meets each value once: few rows, so that memory is read in long stretches.
+  const int most = pass.groups.empty() ? std::clamp(tile_floats / std::max(to - from, 1), 1, tile_rows) : tile_rows;
+  const int tiles = (rows.count + most - 1) / most;
   const int tallest = (rows.count + tiles - 1) / tiles;
   const int columns = std::max(column_granule, tile_floats / tallest / column_granule * column_granule);
   for (int column = from; column < to; column += columns) {

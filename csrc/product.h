@@ -62,9 +62,20 @@ struct Sink {
   size_t from_stride;
 };
 
+// Lines of memory that a kernel brings nearer while it computes: `lines` for each of its sums.
+struct Ahead {
+  const float* data = nullptr;
+  int lines = 0;
+};
+
+inline void prefetch_next(const Sink& sink, int row, int column, int columns) {
+  if (sink.from && sink.from_stride) __builtin_prefetch(sink.from + row * sink.from_stride + column + columns, 0);
+  __builtin_prefetch(sink.to + row * sink.to_stride + column + columns, 1);
+}
+
 // R rows times `Panels` neighbouring panels of G targets x Q units. Packed: the rows lie interleaved, a[k * R + r].
 template <int R, int G, int Q, int Panels, bool Packed = false>
-inline void kernel(int depth, const float* a, size_t a_stride, const float* panel, size_t panel_size, const Sink* sinks) {
+inline void kernel(int depth, const float* a, size_t a_stride, const float* panel, size_t panel_size, const Sink* sinks, Ahead ahead) {
   constexpr int parts = unit / Vec::lanes;  // native vectors in a unit
   // A narrow target does its units one after the other, so that the sums stay in registers.
   constexpr int wide = Vec::lanes == 16 ? Q : 1, groups_at_once = Vec::lanes == 16 ? G : 1;
@@ -85,15 +96,21 @@ inline void kernel(int depth, const float* a, size_t a_stride, const float* pane
             sum[r][i] = sink.from ? Vec::load(sink.from + r * sink.from_stride + which(i) * Q * unit + column(i)) : Vec::all(0.0f);
         }
         const float* w = panel;
-        for (int k = 0; k < depth; ++k, w += G * Q * unit) {
-          Vec b[n];
+        for (int k = 0, line = 0; k < depth; ++line) {
+          // What the sums of the next columns start from and end in is often not in the cache, and comes nearer meanwhile.
+          const bool more = line < R * n;
+          if (more) prefetch_next(sinks[target(line % n)], line / n, which(line % n) * Q * unit + column(line % n), Q * unit);
+          for (int i = 0; more && i < ahead.lines; ++i, ahead.data += 16) __builtin_prefetch(ahead.data, 0, 2);
+          for (const int end = more ? k + depth / (R * n) : depth; k < end; ++k, w += G * Q * unit) {
+            Vec b[n];
 #pragma GCC unroll 32
-          for (int i = 0; i < n; ++i) b[i] = Vec::load(w + which(i) * panel_size + target(i) * Q * unit + column(i));
+            for (int i = 0; i < n; ++i) b[i] = Vec::load(w + which(i) * panel_size + target(i) * Q * unit + column(i));
 #pragma GCC unroll 32
-          for (int r = 0; r < R; ++r) {
-            const Vec x = Vec::all(Packed ? a[static_cast<size_t>(k) * R + r] : a[r * a_stride + k]);
+            for (int r = 0; r < R; ++r) {
+              const Vec x = Vec::all(Packed ? a[static_cast<size_t>(k) * R + r] : a[r * a_stride + k]);
 #pragma GCC unroll 32
-            for (int i = 0; i < n; ++i) sum[r][i] = fma(x, b[i], sum[r][i]);
+              for (int i = 0; i < n; ++i) sum[r][i] = fma(x, b[i], sum[r][i]);
+            }
           }
         }
 #pragma GCC unroll 32
@@ -111,7 +128,7 @@ inline constexpr int most_rows(int targets) {
   return Vec::lanes == 8 ? 6 : 4;
 }
 
-using Kernel = void (*)(int, const float*, size_t, const float*, size_t, const Sink*);
+using Kernel = void (*)(int, const float*, size_t, const float*, size_t, const Sink*, Ahead);
 
 template <int G, int Q, int R>
 constexpr Kernel pick() {
@@ -168,14 +185,16 @@ inline void multiply(const Product& p) {
   for (int shift = 0; shift < p.columns;) {
     const float* panel = p.packed + (p.column + shift) / width * panel_size;
     if (wide && shift + together <= p.columns) {
-      wide(depth, p.operand.data, p.operand.stride, panel, panel_size, sinks_at(0, shift).data());
+      wide(depth, p.operand.data, p.operand.stride, panel, panel_size, sinks_at(0, shift).data(), {});
       shift += together;
       continue;
     }
     const int chunks = (p.rows + most_rows(targets) - 1) / most_rows(targets);
     for (int i = 0, row = 0; i < chunks; ++i) {
       const int count = (p.rows - row + chunks - i - 1) / (chunks - i);
-      kernel_for(targets, count)(depth, p.operand.data + row * p.operand.stride, p.operand.stride, panel, panel_size, sinks_at(row, shift).data());
+      Ahead next;
+      if (p.far) next = {panel + panel_size + panel_size / chunks * i, static_cast<int>(panel_size) / chunks / (count * width * targets)};
+      kernel_for(targets, count)(depth, p.operand.data + row * p.operand.stride, p.operand.stride, panel, panel_size, sinks_at(row, shift).data(), next);
       row += count;
     }
     shift += width;

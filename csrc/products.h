@@ -22,6 +22,7 @@ struct Product {
   const Group& group;
   const float* packed;  // weights of the group
   int rows, column, columns;
+  bool far;                      // the weights of a step do not stay in the second-level cache
   View operand;                  // from its first column
   std::array<View, 4> to, from;  // by target, from `column`; `from` has no data where a sum starts from zero
 };

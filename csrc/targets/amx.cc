@@ -199,7 +199,7 @@ void add_matrix(const Bound& bound, const Accumulation& acc, const char* left, c
         block<2>(steps, a, right + n * strip, {to, stride, to, stride});
       } else {
         block<2>(steps, a, right + n * strip, {edge, block_columns, nullptr, 0});
-        add_block(edge, rows, columns, to, stride);
+        add_block(edge, block_columns, rows, columns, to, stride);
       }
     }
 }
