@@ -14,7 +14,7 @@ import torch
 from benchmarks import clock, engine, handwritten, peers, worker
 from benchmarks.cases import CELLS, PRESETS, Case, merged
 from benchmarks.clock import in_turns, peak_of, quartiles
-from elman.engines.cpu.native import available
+from elman.plans.native import available
 
 CASE = Case("lstm", 5, 7, 8, threads=1)
 pytestmark = pytest.mark.skipif(not available(), reason="the engine was not built")
