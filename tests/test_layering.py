@@ -19,7 +19,7 @@ equations storage seeds sampling
 plans cells config randomness tensor_header
 tensor_file model_config
 model_folder engines search_options
-readers
+data_sets readers
 codecs heads
 layers
 decoding metrics

@@ -50,6 +50,7 @@ for _command in (
     inspecting.inspect,
     showing.tasks,
     showing.example,
+    showing.data,
     equations.cells,
     equations.explain,
     diagnosing.diagnose,

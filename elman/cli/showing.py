@@ -1,4 +1,4 @@
-"""`elman tasks`: what can be trained; `elman example`: small data to try a task on."""
+"""`elman tasks`: what can be trained; `elman example` and `elman data`: made-up and public data to try a task on."""
 
 from __future__ import annotations
 
@@ -46,3 +46,28 @@ def example(task: str, output: Path | None) -> None:
     commands = TASKS[task].example(folder)
     note(f"written to {folder}; try:")
     write_line("\n".join([f"cd {folder}", *commands]))
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the files.  [default: NAME]")
+@json_option
+def data(name: str | None, output: Path | None, as_json: bool) -> None:
+    """List well-known public data, or fetch the set NAME; every file is checked to the byte."""
+    from elman.data_sets import SETS, fetch
+
+    if name is None:
+        if output is not None:
+            raise UsageError("elman data: --output has an effect with NAME only; got none", "name one of the sets")
+        rows = [[s.name, s.task, s.summary, s.licence] for s in SETS.values()]
+        if as_json:
+            return write_json([dict(zip(("name", "task", "summary", "licence"), row, strict=True)) for row in rows])
+        return write_line(table([["NAME", "TASK", "WHAT IT IS", "LICENCE"], *rows]))
+    if name not in SETS:
+        raise UsageError(
+            f"elman data: set must be one of {', '.join(SETS)}; got {name!r}{nearest(name, SETS)}",
+            "`elman data` lists them",
+        )
+    files = [str(path) for path in fetch(SETS[name], output or Path(name))]
+    note(f"licence: {SETS[name].licence}")
+    return write_json({"name": name, "files": files}) if as_json else write_line("\n".join(files))
