@@ -10,6 +10,7 @@ namespace elman {
 inline constexpr int column_granule = 32;  // columns are owned, padded and tiled by this many
 inline constexpr int chunk_rows = 512;     // rows whose products with the input are done at a time
 inline constexpr size_t far_bytes = size_t{3} << 19;  // weights of a step beyond this stream through the second-level cache
+inline constexpr int bulk_rows = 128;      // of these, that a thread does before it turns to others
 
 inline int padded(int width) { return (width + column_granule - 1) / column_granule * column_granule; }
 

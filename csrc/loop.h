@@ -44,6 +44,12 @@ inline Split split_for(const Products& products, const Programme& programme, con
   return (many && floats * sizeof(float) <= (size_t{5} << 20) / 4) ? Split::rows : Split::columns;
 }
 
+inline size_t groups_of(const std::vector<Pass>& passes) {
+  size_t groups = 0;
+  for (const Pass& pass : passes) groups += pass.groups.size();
+  return groups;
+}
+
 struct Worker {
   const Bound& bound;
   const Scratch& scratch;
@@ -59,13 +65,18 @@ struct Worker {
     return rows;
   }
 
-  // Rows are independent here, so each thread takes some and waits for nobody.
-  void bulk(const std::vector<Pass>& passes, size_t& group, int64_t first, int64_t last) const {
-    const Rows rows = share_of(first, last);
-    for (const Pass& pass : passes) {
-      run_rows(pass, bound, rows);
-      run_columns(pass, &bound.packed[group], bound, scratch, rows, 0, padded(pass.width));
-      group += pass.groups.size();
+  // Rows are independent here, so each thread takes some and waits for nobody; as many at a time as its second-level
+  // cache holds while the columns go by.
+  void bulk(const std::vector<Pass>& passes, size_t group, int64_t first, int64_t last) const {
+    const Rows all = share_of(first, last);
+    for (Rows rows = all; rows.first < all.first + all.count; rows.first += bulk_rows) {
+      rows.count = static_cast<int>(std::min<int64_t>(bulk_rows, all.first + all.count - rows.first));
+      size_t at = group;
+      for (const Pass& pass : passes) {
+        run_rows(pass, bound, rows);
+        run_columns(pass, &bound.packed[at], bound, scratch, rows, 0, padded(pass.width));
+        at += pass.groups.size();
+      }
     }
   }
 
@@ -149,10 +160,9 @@ inline void forward(const Plan& plan, const Products& products, const Batch& bat
     clear_padding(batch, arrays.y, arrays.y_layout, plan.output_size, index, used);
     for (int t = 0; t < batch.steps && batch.live[t] > 0;) {
       const int end = chunk_end(batch, t);
-      size_t group = 0;
-      worker.bulk(plan.forward.bulk_before, group, batch.offset[t], batch.offset[end]);
+      worker.bulk(plan.forward.bulk_before, 0, batch.offset[t], batch.offset[end]);
       barrier.wait();
-      for (; t < end; ++t) worker.step(plan.forward.step, group, t);
+      for (; t < end; ++t) worker.step(plan.forward.step, groups_of(plan.forward.bulk_before), t);
       barrier.wait();
       if (!keep) {
         if (index == 0) move_states(bound, batch.offset[end]);
@@ -206,9 +216,7 @@ inline void backward(const Plan& plan, const Products& products, const Batch& ba
       const int first = starts[i], end = chunk_end(batch, first);
       for (int t = end; t-- > first;) worker.step(plan.backward.step, 0, t);
       barrier.wait();
-      size_t group = 0;
-      for (const Pass& pass : plan.backward.step) group += pass.groups.size();
-      if (gradients.dx) worker.bulk(plan.backward.bulk_after, group, batch.offset[first], batch.offset[end]);
+      if (gradients.dx) worker.bulk(plan.backward.bulk_after, groups_of(plan.backward.step), batch.offset[first], batch.offset[end]);
       products.accumulate(bound, batch.offset[first], batch.offset[end], room, index, used, barrier);
     }
   });

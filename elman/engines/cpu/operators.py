@@ -219,7 +219,7 @@ def backward(
     dx = empty(*x.shape) if want_x else None
     if dx is not None and not run.compiled.gradient_of_x:
         dx.zero_()
-    d_weights = [torch.zeros_like(w) if want else None for w, want in zip(weights, want_weights, strict=True)]
+    d_weights = [empty(*w.shape).zero_() if want else None for w, want in zip(weights, want_weights, strict=True)]
     d_start = [empty(*s.shape) if want else None for s, want in zip(start, want_start, strict=True)]
     if workspace[0]:  # derivatives have overwritten the values: a second way back needs them again
         _forward_again(run, workspace, x, lengths, weights, start, masks, reverse, rows)
@@ -264,19 +264,25 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> Non
     x, lengths, weights, start, masks, ctx.runner, ctx.reverse, keep = inputs
     if not keep:
         raise AssertionError("a run that is differentiated keeps its workspace")
+    # Or the workspace would get a derivative: zeros as large as itself.
+    ctx.set_materialize_grads(False)
+    ctx.output_sizes = tuple(output[0].shape), [tuple(final.shape) for final in output[1]]
     ctx.counts = len(weights), len(start)
     ctx.wanted = [t.requires_grad for t in (x, *weights, *start)]
     ctx.has_lengths = lengths is not None
     ctx.save_for_backward(output[2], x, *([lengths] if ctx.has_lengths else []), *weights, *start, *masks)
 
 
-def _back(ctx: Any, dy: Tensor, d_final: list[Tensor], _: Tensor) -> tuple[Any, ...]:
+def _back(ctx: Any, dy: Tensor | None, d_final: list[Tensor | None], _: None) -> tuple[Any, ...]:
     workspace, x, *rest = ctx.saved_tensors
+    size, final_sizes = ctx.output_sizes
+    dy = x.new_zeros(size) if dy is None else dy
+    arriving = [x.new_zeros(s) if d is None else d for d, s in zip(d_final, final_sizes, strict=True)]
     lengths = rest.pop(0) if ctx.has_lengths else None
     n, s = ctx.counts
     weights, start, masks = rest[:n], rest[n : n + s], rest[n + s :]
     dx, d_weights, d_start = backward(
-        dy, list(d_final), workspace, x, lengths, weights, start, masks, ctx.runner, ctx.reverse, ctx.wanted
+        dy, arriving, workspace, x, lengths, weights, start, masks, ctx.runner, ctx.reverse, ctx.wanted
     )
     wanted = ctx.wanted
     return (
