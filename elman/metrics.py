@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from elman.codecs.spans import Span
 from elman.errors import MissingExtraError
 
-RISING = frozenset({"accuracy", "macro_f1", "span_f1", "mcc", "auroc", "auprc", "bleu"})
+RISING = frozenset({"accuracy", "macro_f1", "span_f1", "mcc", "auroc", "auprc", "bleu", "chrf", "exact_match"})
 """Metrics of which more is better."""
 
 
@@ -269,12 +269,38 @@ def bleu(found: Sequence[str], references: Sequence[Sequence[str]]) -> float:
 
     Source: Papineni et al. 2002; as sacrebleu computes it (tokenisation 13a, exponential smoothing), Post 2018.
     """
+    most = max(map(len, references))
+    columns: list[Any] = [[row[n] if n < len(row) else None for row in references] for n in range(most)]
+    return float(_sacrebleu().corpus_bleu(list(found), columns).score)
+
+
+def chrf(found: Sequence[str], wanted: Sequence[str]) -> float:
+    """Return chrF from 0 to 100: F2 of n-grams of characters, n = 1..6, over all texts together.
+
+    Args:
+        found: Texts that were written.
+        wanted: True texts, in the same order.
+
+    Raises:
+        MissingExtraError: sacrebleu is not installed.
+
+    Source: Popovic 2015, "chrF: character n-gram F-score for automatic MT evaluation"; as sacrebleu computes it.
+    """
+    return float(_sacrebleu().corpus_chrf(list(found), [list(wanted)]).score)
+
+
+def bleu_signature() -> str:
+    """Return sacrebleu's signature of `bleu`, which tells all that another BLEU would have to agree in."""
+    metric = _sacrebleu().BLEU()
+    metric.corpus_score(["a"], [["a"]])
+    return str(metric.get_signature())
+
+
+def _sacrebleu() -> Any:
     try:
-        from sacrebleu import corpus_bleu
+        import sacrebleu
     except ImportError as error:
         raise MissingExtraError(
             "bleu: sacrebleu must be installed; got none", "pip install 'elman[translation]'"
         ) from error
-    most = max(map(len, references))
-    columns: list[Any] = [[row[n] if n < len(row) else None for row in references] for n in range(most)]
-    return float(corpus_bleu(list(found), columns).score)
+    return sacrebleu

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -15,6 +16,13 @@ class SearchOptions(Options):
     beam: int | None = Field(
         None, ge=1, le=10_000, description="readings kept at each step of a search; without it, the task's own"
     )
+    n_best: int | None = Field(
+        None, ge=1, le=10_000, description="texts to show for each example, at most the beam; 1 without it"
+    )
+    normalisation: Literal["none", "length", "gnmt"] | None = Field(
+        None, description="what ln P of a text is divided by, so that long ones are not worse; gnmt without it"
+    )
+    alpha: float | None = Field(None, ge=0, le=10, description="exponent of the normalisation; 1 without it")
     language_model: Path | None = Field(
         None, description="folder of a language model of characters that helps to choose among readings"
     )
@@ -37,4 +45,6 @@ class SearchOptions(Options):
     def _refuse_options_without_effect(self) -> SearchOptions:
         if self.language_weight is not None and self.language_model is None:
             raise ValueError("language_weight has an effect with language_model only; got it alone")
+        if self.alpha is not None and self.normalisation == "none":
+            raise ValueError("alpha has an effect with a normalisation only; got normalisation=none")
         return self

@@ -83,6 +83,7 @@ class Decoder(nn.Module):
             readout.
         input_dropout: Of dropping components of the token vectors, the same at all steps, in training.
         label_smoothing: See SoftmaxHead.
+        residual: Add what a layer reads to what it says, from the third layer on; those below read something else too.
         bidirectional: Refused: the decoder would see what it is to write.
         seed: First values as a function of this number.
         options: Of Stack.of.
@@ -112,6 +113,7 @@ class Decoder(nn.Module):
         dropout: float = 0.0,
         input_dropout: float = 0.0,
         label_smoothing: float = 0.0,
+        residual: bool = False,
         bidirectional: bool = False,
         seed: int = 0,
         **options: Any,
@@ -119,6 +121,8 @@ class Decoder(nn.Module):
         super().__init__()
         must_not_see_the_future("decoder", "the tokens that are to be written", bidirectional)
         _check_feeding(input_feeding, attention, options)
+        if residual and layers < 3:
+            raise UsageError(f"residual: acts from the third layer of a decoder on; it has {layers}")
         draws = generator(seed, "initialise", "decoder")
         self.boundary, self.input_feeding = vocabulary_size - 1, input_feeding
         self.dropout = check_probability("dropout", dropout)
@@ -128,7 +132,9 @@ class Decoder(nn.Module):
         self.lowest = Stack.of(cell, read, hidden_size, 1, seed=seed, **options)
         width = self.lowest.output_size
         self.attention = Attention(attention, width, memory_size, draws) if attention else None
-        self.above = self._layers_above(cell, width + memory_size, hidden_size, layers - 1, seed, options)
+        self.above = self._layers_above(
+            cell, width + memory_size, hidden_size, layers - 1, seed, {**options, "residual": residual}
+        )
         width = self.above.output_size if self.above else width
         self.readout = _Affine(width + memory_size, embedding_size, draws) if attention else None
         self.start = _Affine(start_size, sum(self._state_sizes()), draws) if start_size else None

@@ -38,12 +38,16 @@ REJECTS = "rejects.jsonl"
 @MODEL
 @click.argument("data")
 @OUTPUT
+@click.option(
+    "--target", type=click.Path(path_type=Path), help="File whose line n is what line n of DATA becomes (translation)."
+)
 @precision_options
 @json_option
 def evaluate(
     model: Path,
     data: str,
     output: Path | None,
+    target: Path | None,
     precision: str | None,
     loss_bound: float | None,
     as_json: bool,
@@ -61,14 +65,14 @@ def evaluate(
             raise UsageError(f"--precision: has no effect on {model}, which is of {task_of(model).name}")
         if isinstance(loaded, SupervisedModel):
             loaded.search(**search)
-            how = loaded.reading(chosen)
+            how = loaded.reading(chosen | target_of(loaded, target))
             judged = loaded.judge(path, how)
-            metrics: dict[str, Any] = {**judged.metrics, **count_skipped(how)}
+            metrics: dict[str, Any] = {**judged.metrics, **loaded.task.notes(), **count_skipped(how)}
             if output is not None:
                 keep(loaded, judged.examples, judged.answers, how, output)
                 write_json_file(output / "metrics.json", finite(metrics))
         else:
-            refuse_for_texts(model, chosen | search, output)
+            refuse_for_texts(model, chosen | search | ({} if target is None else {"target": target}), output)
             metrics = loaded.evaluate(path) if narrow == "float32" else narrowed(loaded, path, narrow, loss_bound)
     found = {"model": str(model), "data": data, **metrics}
     write_json(found) if as_json else write_line(table([[name, _number(value)] for name, value in found.items()]))
@@ -123,6 +127,21 @@ def given_options(where: str, options: Mapping[str, Any]) -> tuple[dict[str, Any
     refuse(where, problems + more, f"see: {where} --help")
     assert reading is not None and search is not None
     return reading.model_dump(exclude_unset=True), search.model_dump(exclude_unset=True)
+
+
+def target_of(model: SupervisedModel, target: Path | None) -> dict[str, Path]:
+    """Return the option of reading that names a file of targets; nothing where none was given.
+
+    Raises:
+        UsageError: the model's task reads no file of targets.
+    """
+    if target is None:
+        return {}
+    refuse(
+        "elman evaluate",
+        [] if hasattr(model.setting.config, "target") else [f"--target has no effect on a model of {model.task.name}"],
+    )
+    return {"target": target}
 
 
 def refuse_for_texts(model: Path, chosen: Mapping[str, Any], output: Path | None) -> None:

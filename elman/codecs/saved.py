@@ -10,6 +10,7 @@ from elman.codecs.columns import Columns
 from elman.codecs.dna import Nucleotides
 from elman.codecs.labels import Labels
 from elman.codecs.piano_roll import PianoRoll
+from elman.codecs.sentences import Sentences
 from elman.codecs.vocabulary import Vocabulary
 from elman.errors import ModelFileError
 
@@ -26,7 +27,7 @@ class Codec(Protocol):
 
 
 KINDS: dict[str, Any] = {
-    codec.kind: codec for codec in (Vocabulary, Labels, Nucleotides, Columns, PianoRoll, SoundFeatures)
+    codec.kind: codec for codec in (Vocabulary, Labels, Nucleotides, Columns, PianoRoll, SoundFeatures, Sentences)
 }
 """Classes with `from_json`, by the kind that is saved."""
 

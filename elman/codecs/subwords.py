@@ -56,6 +56,11 @@ class SubwordCodec:
     @classmethod
     def build(cls, paths: Sequence[Path], vocabulary_size: int, min_count: int = 1) -> SubwordCodec:
         """Train on files; at least the 256 bytes are tokens."""
+        return cls.of_texts((line for path in paths for line in _lines(path)), vocabulary_size, min_count)
+
+    @classmethod
+    def of_texts(cls, texts: Iterable[str], vocabulary_size: int, min_count: int = 1) -> SubwordCodec:
+        """Train on texts; at least the 256 bytes are tokens."""
         if vocabulary_size < 257:
             raise UsageError(
                 f"vocabulary_size: must be at least 257 for subwords, whose first 256 tokens are the bytes; "
@@ -68,8 +73,7 @@ class SubwordCodec:
         trainer = trainers.BpeTrainer(
             vocab_size=vocabulary_size, min_frequency=max(min_count, 2), initial_alphabet=alphabet, show_progress=False
         )
-        lines = (line for path in paths for line in _lines(path))
-        _guarded(lambda: tokenizer.train_from_iterator(lines, trainer), "subwords")
+        _guarded(lambda: tokenizer.train_from_iterator(texts, trainer), "subwords")
         return cls(tokenizer)
 
     @property

@@ -36,6 +36,16 @@ def lines(path: Path, how: Reading) -> Iterator[tuple[int, str]]:
             yield number, text.removeprefix(_BOM) if number == 1 else text
 
 
+def count_lines(path: Path) -> int:
+    """Return how many lines a file has, text or not.
+
+    Raises:
+        MissingInputError, StorageError, DataError: it cannot be read.
+    """
+    check_readable(path)
+    return sum(1 for _ in _raw_lines(path))
+
+
 def _raw_lines(path: Path) -> Iterator[bytes]:
     with guarded(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         try:

@@ -18,6 +18,7 @@ from elman.tasks.strings import Strings
 from elman.tasks.tagging import Tagging
 from elman.tasks.task import Task, TrainedModel
 from elman.tasks.text_classification import TextClassification
+from elman.tasks.translation import Translation
 from elman.tasks.video import Video
 
 __all__ = ["TASKS", "Task", "load", "task_of"]
@@ -37,6 +38,7 @@ TASKS: dict[str, Task] = {
         Video(),
         SeriesClassification(),
         SeriesRegression(),
+        Translation(),
     )
 }
 

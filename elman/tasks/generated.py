@@ -123,3 +123,22 @@ def write_names(folder: Path, count: int = 300) -> None:
         lines = ["".join(choose.one_of(syllables) for syllables in parts) for _ in range(count)]
         with storing(folder / f"{kind}.txt"):
             (folder / f"{kind}.txt").write_text("\n".join(line.capitalize() for line in lines) + "\n", encoding="utf-8")
+
+
+_MONTHS = tuple("January February March April May June July August September October November December".split())
+_DATES = ("{day} {month} {year}", "{month} {day}, {year}", "{day}.{number}.{year}", "{short} {day} {year}")
+
+
+def write_dates(path: Path, count: int = 4000) -> None:
+    """Write made-up dates, a line each: as people write it, a tab, and as machines do."""
+    choose = Choices("dates")
+    lines = []
+    for _ in range(count):
+        number = int(choose.one_of([str(n) for n in range(1, 13)]))
+        day, year = choose.one_of([str(n) for n in range(1, 29)]), choose.one_of([str(n) for n in range(1950, 2050)])
+        month = _MONTHS[number - 1]
+        words = {"day": day, "month": month, "short": month[:3].lower(), "number": number, "year": year}
+        lines.append(f"{choose.one_of(_DATES).format(**words)}\t{year}-{number:02d}-{int(day):02d}\n")
+    make_folder(path.parent)
+    with storing(path):
+        path.write_text("".join(lines), encoding="utf-8")

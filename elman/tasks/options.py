@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -59,6 +59,13 @@ class SupervisedOptions(ReadingOptions, RecurrentOptions):
     test: Path | None = Field(None, description="data to measure the best weights on when training has ended")
     validation_fraction: float = Field(0.1, gt=0, lt=1, description="share of the examples kept for validation")
     batch_size: int = Field(32, ge=1, le=65_536, description="examples of a batch")
+
+    of_training: ClassVar[frozenset[str]] = frozenset({"validation", "test"})
+    """Options that name data of one training run; a model folder does not keep them."""
+
+    def of_part(self, part: str) -> SupervisedOptions:
+        """Return the options by which the data of "train", "validation" or "test" is read; here the same for all."""
+        return self
 
     @field_validator("validation", "test")
     @classmethod

@@ -175,6 +175,10 @@ class SupervisedTask(ABC, Generic[Config]):
         """Draw what people can look at into a folder; return the files. Here: nothing."""
         return []
 
+    def notes(self) -> dict[str, str]:
+        """Return what has to stand beside the metrics: how they are computed. Here: nothing."""
+        return {}
+
     def sample(self, network: Any, setting: Setting[Config], options: Mapping[str, Any]) -> list[Any]:
         """Write something new; return a text for each sample, or its "files".
 

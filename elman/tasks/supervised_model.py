@@ -134,8 +134,8 @@ class SupervisedModel:
         return self.task.sample(self.network, self.setting, options)
 
     def evaluate(self, data: Path) -> dict[str, Any]:
-        """Return metrics on labelled data."""
-        return dict(self.judge(Path(data)).metrics)
+        """Return metrics on labelled data, and how they are computed."""
+        return {**self.judge(Path(data)).metrics, **self.task.notes()}
 
 
 def _described(task: SupervisedTask[Any], folder: Path, config: dict[str, Any]) -> Setting[Any]:

@@ -62,8 +62,8 @@ class SupervisedProblem:
 
     # ---- data
 
-    def _read(self, path: Path) -> list[Example]:
-        how = self.config.reading()
+    def _read(self, path: Path, part: str) -> list[Example]:
+        how = self.config.of_part(part).reading()
         found = list(self.task.read(path, how, self.config))
         self.rejects.rows += how.rejects.rows
         if not found:
@@ -71,12 +71,12 @@ class SupervisedProblem:
         return found
 
     def _parts(self) -> Parts:
-        examples, given = self._read(self.path), self.config
+        examples, given = self._read(self.path, "train"), self.config
         if given.validation is None:
             parts = divided(examples, given.validation_fraction, self.seed, str(self.path))
         else:
-            parts = Parts(examples, self._read(given.validation), [])
-        return parts if given.test is None else Parts(parts.train, parts.validation, self._read(given.test))
+            parts = Parts(examples, self._read(given.validation, "validation"), [])
+        return parts if given.test is None else Parts(parts.train, parts.validation, self._read(given.test, "test"))
 
     def _encoded(self, parts: Parts) -> tuple[dict[str, list[Example]], dict[str, list[Item]]]:
         examples: dict[str, list[Example]] = {}
@@ -154,7 +154,7 @@ class SupervisedProblem:
 
     def save_model(self, folder: Path) -> None:
         """Write the model folder: options, the cell as equations, codecs, weights, model card."""
-        options = self.config.model_dump(mode="json", exclude={"validation", "test"})
+        options = self.config.model_dump(mode="json", exclude=set(self.config.of_training))
         config = {"task": self.task.name, "model": options, "cell": describe_cell(self.setting.cell)}
         files = {
             CODECS: json.dumps(codecs_to_json(self.setting.codecs), ensure_ascii=False),
