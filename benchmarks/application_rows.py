@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.speech_data import write_digits, write_strings
+
 Words = list[str | Path]
 
 
@@ -105,6 +107,16 @@ def nottingham(data: Path, folder: Path) -> Words:
     return ["music", data / "nottingham" / "Nottingham.mat"]
 
 
+def fsdd_digits(data: Path, folder: Path) -> Words:
+    """Spoken digits of six speakers; index 0 to 4 is test."""
+    return ["audio-classification", write_digits(data / "fsdd", folder), "--column", "part=part"]
+
+
+def fsdd_strings(data: Path, folder: Path) -> Words:
+    """Strings of 2 to 7 of these digits of one speaker, 0.1 s of silence between them."""
+    return ["speech-recognition", write_strings(data / "fsdd", folder), "--column", "part=part"]
+
+
 ROWS = (
     Row("sst", "SST binary, sentences only", "accuracy", "accuracy", 0.80, "80.7 %, 103 s", sst),
     Row("subj", "Subj, i % 10", "accuracy", "accuracy", 0.915, "91.9 %, 132 s", subj),
@@ -121,5 +133,16 @@ ROWS = (
         nottingham,
         rising=False,
         percent=False,
+    ),
+    Row("fsdd_digits", "FSDD digits, index 0-4", "accuracy", "accuracy", 0.99, "99.33 %, 32 s", fsdd_digits),
+    Row(
+        "fsdd_strings",
+        "FSDD strings of 2-7 digits",
+        "cer",
+        "character error rate",
+        0.015,
+        "1.5 %, 246 s",
+        fsdd_strings,
+        rising=False,
     ),
 )

@@ -41,8 +41,8 @@ class AudioClassificationOptions(SoundOptions):
         0.0, ge=0, le=1, description="weight of rare labels in the loss: 0 by their number, 1 all labels alike"
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the truth given to all labels")
-    time_masks: int = Field(0, ge=0, le=100, description="spans of time that training blanks out")
-    frequency_masks: int = Field(0, ge=0, le=100, description="spans of features that training blanks out")
+    time_masks: int = Field(1, ge=0, le=100, description="spans of time that training blanks out")
+    frequency_masks: int = Field(1, ge=0, le=100, description="spans of features that training blanks out")
     dropout: float = Field(0.3, ge=0, lt=1, description="between layers and before the output")
 
 

@@ -38,7 +38,7 @@ def write_tunes(folder: Path, count: int = 40) -> None:
             write_wave(folder / label / f"{n:02d}.wav", 0.4 * tone + _noise(len(tone), 0.02, draws))
 
 
-def write_spoken(folder: Path, count: int = 240) -> None:
+def write_spoken(folder: Path, count: int = 160) -> None:
     """Write made-up speech, syllables of hisses and vowels at two formants, with a manifest: path, transcript."""
     choose = Choices("spoken")
     rows = []

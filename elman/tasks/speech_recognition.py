@@ -30,7 +30,7 @@ from elman.tasks.supervised import Answer, Item, Setting
 from elman.tasks.supervised_model import SupervisedModel
 from elman.training import TrainingConfig
 
-USUAL_BEAM, USUAL_WEIGHT, MOST_PICTURES = 8, 0.5, 20
+USUAL_BEAM, USUAL_WEIGHT, MOST_PICTURES = 8, 0.5, 10
 
 
 class SpeechRecognitionOptions(SoundOptions):
@@ -43,9 +43,9 @@ class SpeechRecognitionOptions(SoundOptions):
 class SpeechRecognitionTraining(TrainingConfig):
     """Options of training, with the defaults of speech recognition."""
 
-    default_epochs: ClassVar[int] = 30
+    default_epochs: ClassVar[int] = 20
 
-    epochs: int | None = Field(None, ge=1, le=10**9, description="passes over the data; 30 when no budget is given")
+    epochs: int | None = Field(None, ge=1, le=10**9, description="passes over the data; 20 when no budget is given")
     learning_rate: float = Field(3e-3, gt=0, le=1e4, description="highest learning rate")
     warmup_steps: int = Field(100, ge=0, le=10**9, description="steps over which the learning rate rises linearly")
 
@@ -153,7 +153,7 @@ class SpeechRecognition(SoundTask[SpeechRecognitionOptions]):
         """Write made-up speech."""
         write_spoken(folder)
         return [
-            "elman train speech-recognition spoken.csv --epochs 10 --batch-size 8",
+            "elman train speech-recognition spoken.csv --epochs 15 --batch-size 8",
             "elman predict spoken-model sounds/000.wav",
         ]
 

@@ -281,6 +281,15 @@ def test_one_label_is_nothing_to_learn(tmp_path: Path) -> None:
         problem_of("audio-classification", tmp_path / "tunes", validation_fraction=0.5)
 
 
+def test_the_same_sound_in_two_parts_is_noted(tmp_path: Path) -> None:
+    manifest = write_tones(tmp_path / "data", count=4)
+    (tmp_path / "data" / "copy.wav").write_bytes((tmp_path / "data" / "02.wav").read_bytes())
+    write_wave(tmp_path / "data" / "other.wav", tones("ab", 50))
+    (tmp_path / "data" / "held.csv").write_text("path,transcript\ncopy.wav,ab\nother.wav,ab\n")
+    made = problem_of("speech-recognition", manifest, validation=tmp_path / "data" / "held.csv")
+    assert made.repeated == 1
+
+
 def test_the_run_knows_its_sounds(tmp_path: Path) -> None:
     manifest = write_tones(tmp_path / "data", count=4)
     task = TASKS["speech-recognition"]
