@@ -53,7 +53,7 @@ class MusicOptions(SupervisedOptions):
 class MusicTraining(TrainingConfig):
     """Options of training, with the defaults of music."""
 
-    default_epochs: ClassVar[int] = 40
+    default_epochs: ClassVar[int] = 30
 
     learning_rate: float = Field(1e-2, gt=0, le=1e4, description="highest learning rate")
 
