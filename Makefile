@@ -29,6 +29,8 @@ check: $(INSTALLED)
 bench: $(INSTALLED_BENCH)
 	$(VENV)/bin/python -m benchmarks.cells
 	$(VENV)/bin/python -m benchmarks.engine
+	$(VENV)/bin/python -m benchmarks.generation
+	$(VENV)/bin/python -m benchmarks.tables
 	$(VENV)/bin/python -m benchmarks.gradient_flow
 	$(VENV)/bin/python -m benchmarks.synthetic
 

@@ -8,7 +8,6 @@ Packing a ragged batch for torch.nn, and padding what comes out, is part of its 
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -139,12 +138,8 @@ def _differentiable(
 
 def elman_layer(s: Setting) -> Peer:
     """elman.Recurrent: x (B, T, I) and lengths as they come."""
-    options: dict[str, Any] = {}
-    if s.case.precision != "float32":
-        if "precision" not in inspect.signature(elman.Recurrent).parameters:
-            raise AbsentError("this version has no other precision than float32")
-        options["precision"] = s.case.precision
-    layer = elman.Recurrent(CELLS[s.case.cell], s.case.hidden, s.case.hidden, seed=0, **options)
+    sizes = s.case.hidden, s.case.hidden
+    layer = elman.Recurrent(CELLS[s.case.cell], *sizes, seed=0, precision=s.case.precision)
     with torch.no_grad():
         for name, value in s.weights.items():
             layer.weights[name].copy_(torch.from_numpy(value))
@@ -158,7 +153,7 @@ def elman_layer(s: Setting) -> Peer:
 
     leaves = [layer.weights[n] for n in names]
     peer = _differentiable(s, lambda: layer(x, lengths)[0], x, leaves, read, time_first=False)
-    if layer.engine != "cpu":
+    if not layer.engine.startswith("cpu"):
         raise AbsentError(f"the C++ engine is not here; '{layer.engine}' would run")
     return peer
 
@@ -204,13 +199,9 @@ def _time_first(s: Setting) -> Tensor:
 
 def elman_torch(s: Setting) -> Peer:
     """The drop-in modules elman.torch.RNN, GRU, LSTM, used as torch's are."""
-    try:
-        bridge = importlib.import_module("elman.bridges.torch")
-    except ModuleNotFoundError as error:
-        raise AbsentError(f"this version has no elman.bridges.torch: {error}") from None
     if s.case.precision != "float32":
         raise AbsentError("measured in float32 only")
-    return torch_module(s, {"rnn": bridge.RNN, "gru_reset_after": bridge.GRU, "lstm": bridge.LSTM})
+    return torch_module(s, {"rnn": elman.torch.RNN, "gru_reset_after": elman.torch.GRU, "lstm": elman.torch.LSTM})
 
 
 def run_loop(hand: Handwritten, weights: Mapping[str, Tensor], x: Tensor, live: Tensor | None) -> Tensor:
@@ -248,7 +239,7 @@ def _live(s: Setting) -> np.ndarray:
 
 def compiled(s: Setting) -> Peer:
     """torch.compile of that loop; its first call compiles."""
-    torch._dynamo.reset()  # type: ignore[no-untyped-call]
+    torch._dynamo.reset()
     return eager(s, torch.compile)
 
 

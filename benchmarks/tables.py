@@ -1,0 +1,302 @@
+"""The tables of benchmarks/README.md, from the results: run after `python -m benchmarks.engine`.
+
+    python -m benchmarks.tables            # writes benchmarks/README.md, and the block of README.md between its marks
+
+A row of the target table gives the range over the shapes and the worst one; a target that is missed stays, and says by
+how much. Nothing is measured here.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks import generation
+from benchmarks.cases import CELLS, FUSED, Case, rival
+from benchmarks.engine import RESULTS, Row
+
+PAGE = Path(__file__).parent / "README.md"
+FRONT = Path(__file__).parents[1] / "README.md"
+MARKS = "<!-- benchmarks: begin, python -m benchmarks.tables -->", "<!-- benchmarks: end -->"
+OWN = ("elman", "elman.torch")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a result file, by case."""
+
+    of: dict[Case, Row]
+
+    @classmethod
+    def load(cls, path: Path) -> Rows:
+        """Read a result file."""
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        return cls({Case(**row["case"]): row for row in rows})
+
+    def time(self, case: Case, peer: str) -> float | None:
+        """Median milliseconds of a peer."""
+        found: float | None = self.of.get(case, {}).get("peers", {}).get(peer, {}).get("median")
+        return found
+
+    def own(self, case: Case) -> float | None:
+        """Elman's time: of its layer, or of the drop-in module; the slower one."""
+        times = [t for name in OWN if (t := self.time(case, name)) is not None]
+        return max(times, default=None)
+
+    def speed(self, case: Case, peer: str) -> float | None:
+        """How many times faster than a peer Elman is."""
+        own, other = self.own(case), self.time(case, peer)
+        return None if own is None or other is None else other / own
+
+    def share(self, case: Case) -> float | None:
+        """Share of the machine's own GEMM rate that Elman reaches, pointwise operations not counted."""
+        row, own = self.of.get(case), self.own(case)
+        return None if row is None or own is None else row["gflop"] / own * 1e3 / row["gemm_gflops"]
+
+    def chosen(self, wanted: Callable[[Case], bool]) -> list[Case]:
+        """The cases that fulfil a condition, of those whose time was taken."""
+        return [case for case in self.of if not case.memory and case.threads == 2 and wanted(case)]
+
+
+Found = list[tuple[Case, float]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A line of the target table.
+
+    Args:
+        what: What is compared.
+        must, aim: What it must and should be, in the unit of the values.
+        values: The measured values by case.
+        least: Values must be at least, not at most, the target.
+        percent: Values are shares.
+    """
+
+    what: str
+    must: float
+    aim: float
+    values: Callable[[Rows], Found]
+    least: bool = True
+    percent: bool = False
+
+    def line(self, rows: Rows) -> str:
+        """The line in Markdown."""
+        found = self.values(rows)
+        goal = f"{'>=' if self.least else '<='} {self.show(self.must)} | {self.show(self.aim)}"
+        if not found:
+            return f"| {self.what} | {goal} | not measured | |"
+        values = sorted(value for _, value in found)
+        worst = min(found, key=lambda f: f[1] if self.least else -f[1])
+        met = sum((v >= self.must) if self.least else (v <= self.must) for v in values)
+        span = self.show(values[0]) if len(values) == 1 else f"{self.show(values[0])} to {self.show(values[-1])}"
+        verdict = "met" if met == len(values) else f"**{met} of {len(values)} met**; worst {named(worst[0])}"
+        return f"| {self.what} | {goal} | {span} | {verdict} |"
+
+    def show(self, value: float) -> str:
+        """A value in its unit."""
+        return f"{100 * value:.0f} %" if self.percent else f"{value:.2f}x"
+
+
+def named(case: Case) -> str:
+    """A case in few words."""
+    special = [case.lengths] * (case.lengths != "equal") + [case.precision] * (case.precision != "float32")
+    return " ".join([case.cell, "x".join(map(str, case.shape)), *special])
+
+
+def paired(cases: Iterable[Case], value: Callable[[Case], float | None]) -> Found:
+    """The cases that have a value, with it."""
+    return [(case, found) for case in cases if (found := value(case)) is not None]
+
+
+def training(case: Case, cells: Sequence[str], precision: str = "float32", lengths: str = "equal") -> bool:
+    """Forward and back, dense loss, tuned allocator."""
+    wanted = case.cell, case.precision, case.lengths, case.way, case.loss, case.allocator
+    return wanted in {(cell, precision, lengths, "both", "dense", "tuned") for cell in cells}
+
+
+def speeds(
+    cells: Sequence[str], precision: str, lengths: str, which: Callable[[Case], bool] = lambda c: c.batch > 1
+) -> Callable[[Rows], Found]:
+    """How many times faster than the best of torch, for cells in one precision and kind of lengths."""
+
+    def values(rows: Rows) -> Found:
+        cases = rows.chosen(lambda c: training(c, cells, precision, lengths) and which(c))
+        return paired(cases, lambda c: rows.speed(c, rival(c.cell)))
+
+    return values
+
+
+def shares(precision: str, which: Callable[[int], bool]) -> Callable[[Rows], Found]:
+    """Share of the GEMM rate; the GRU that resets before the product has two products in a row, min_gru none."""
+    one_product = [cell for cell in CELLS if cell not in ("gru", "min_gru")]
+
+    def values(rows: Rows) -> Found:
+        cases = rows.chosen(lambda c: training(c, one_product, precision) and c.batch > 1 and which(c.hidden))
+        return paired(cases, rows.share)
+
+    return values
+
+
+def pasted(rows: Rows) -> Found:
+    """The time of an LSTM pasted as LaTeX by that of the catalogue's."""
+
+    def ratio(case: Case) -> float | None:
+        own, other = rows.own(case), rows.time(replace(case, cell="lstm"), "elman")
+        return None if own is None or other is None else own / other
+
+    return paired(rows.chosen(lambda c: training(c, ("lstm_pasted",))), ratio)
+
+
+def ragged(rows: Rows) -> Found:
+    """Time of a real step in a ragged batch by that in one of equal lengths; both are shares of the GEMM rate."""
+
+    def ratio(case: Case) -> float | None:
+        equal, own = rows.share(replace(case, lengths="equal")), rows.share(case)
+        return None if equal is None or own is None else equal / own
+
+    return paired(rows.chosen(lambda c: training(c, FUSED, lengths="ragged") and c.batch >= 32), ratio)
+
+
+def last_step(rows: Rows) -> Found:
+    """The time with a loss at the last step only, by that with a dense one."""
+
+    def ratio(case: Case) -> float | None:
+        own, dense = rows.own(case), rows.time(replace(case, loss="dense"), "elman")
+        return None if own is None or dense is None else own / dense
+
+    return paired(rows.chosen(lambda c: c.loss == "last"), ratio)
+
+
+def single(c: Case) -> bool:
+    """One sequence."""
+    return c.batch == 1 and c.steps == 1000
+
+
+TARGETS = (
+    Target("float32, equal lengths: LSTM", 1.0, 1.15, speeds(("lstm",), "float32", "equal")),
+    Target("GRU", 1.5, 1.8, speeds(("gru_reset_after",), "float32", "equal")),
+    Target("GRU, reset before the product, against an eager loop", 3.0, 5.0, speeds(("gru",), "float32", "equal")),
+    Target(
+        "float32, ragged, B >= 32, against packed",
+        3.0,
+        4.5,
+        speeds(("lstm", "gru_reset_after"), "float32", "ragged", lambda c: c.batch >= 32),
+    ),
+    Target("bf16, equal lengths, H >= 256: LSTM", 1.5, 2.5, speeds(("lstm",), "bf16", "equal")),
+    Target("GRU", 4.0, 6.0, speeds(("gru_reset_after",), "bf16", "equal")),
+    Target("bf16, ragged, against packed", 6.0, 15.0, speeds(("lstm", "gru_reset_after"), "bf16", "ragged")),
+    Target("LSTM pasted as LaTeX, by the catalogue's", 1.10, 1.03, pasted, least=False),
+    Target("B = 1, T = 1000: LSTM", 1.3, 2.0, speeds(("lstm",), "float32", "equal", single)),
+    Target(
+        "others",
+        8.0,
+        10.0,
+        speeds(("gru_reset_after", "rnn", "gru", "lstm_peephole"), "float32", "equal", single),
+    ),
+    Target("share of the GEMM rate, float32, H >= 256", 0.7, 0.85, shares("float32", lambda h: h >= 256), percent=True),
+    Target("share of the GEMM rate, bf16, H = 512", 0.5, 0.85, shares("bf16", lambda h: h == 512), percent=True),
+    Target("ragged by equal lengths, per real step", 1.10, 1.03, ragged, least=False),
+    Target("loss at the last of 400 steps, by a dense loss", 1.0, 1.0, last_step, least=False),
+)
+
+
+def target_table(rows: Rows) -> str:
+    """The targets, forward and back, two threads, torch with its allocator tuned."""
+    head = "| against torch, forward and back | must | aim | measured | |\n|---|---|---|---|---|\n"
+    return head + "\n".join([t.line(rows) for t in TARGETS] + generation.target_lines())
+
+
+def case_table(rows: Rows, cases: Sequence[Case], unit: str = "ms") -> str:
+    """Every case with every peer: medians, Elman's rate and its share of the GEMM rate."""
+    cases = sorted(cases, key=lambda c: (c.shape, c.cell, c.lengths, c.precision, c.allocator))
+    peers = list(dict.fromkeys(name for case in cases for name in rows.of[case]["peers"]))
+    lines = [
+        f"| case, {unit} | " + " | ".join([*peers, "GFLOP/s", "of GEMM"]) + " |",
+        "|---|" + "---|" * (len(peers) + 2),
+    ]
+    for case in cases:
+        row, share = rows.of[case], rows.share(case) if unit == "ms" else None
+        key = "median" if unit == "ms" else "peak_mib"
+        values = [f"{row['peers'][p][key]:.4g}" if p in row["peers"] else "" for p in peers]
+        rate = "" if share is None else f"{share * row['gemm_gflops']:.0f}"
+        special = [case.allocator] * (case.allocator != "tuned") + ["last step"] * (case.loss == "last")
+        name = ", ".join([named(case), *special])
+        lines.append(f"| {name} | {' | '.join(values)} | {rate} | {'' if share is None else f'{100 * share:.0f} %'} |")
+    return "\n".join(lines)
+
+
+SECTIONS: tuple[tuple[str, str, Callable[[Case], bool]], ...] = (
+    ("Forward and back, two threads", "ms", lambda c: c.way == "both" and c.threads == 2 and not c.memory),
+    ("Forward, two threads", "ms", lambda c: c.way == "forward" and c.threads == 2 and not c.memory),
+    ("Forward and back, one thread", "ms", lambda c: c.way == "both" and c.threads == 1 and not c.memory),
+    ("Forward, one thread", "ms", lambda c: c.way == "forward" and c.threads == 1 and not c.memory),
+    ("Peak of memory, forward and back", "MiB", lambda c: c.memory and c.way == "both"),
+    ("Peak of memory, forward", "MiB", lambda c: c.memory and c.way == "forward"),
+)
+
+WHY = """\
+Where it is close, or a target is missed, and why:
+
+- **LSTM in float32 with equal lengths** is the case that torch hands to oneDNN, which reaches 75 to 80 % of the GEMM
+  rate itself; nothing can be faster than the machine's products. Forward alone it is a tie or a loss.
+- **A batch of 20 with H = 650**: weights of 6.8 MB do not fit the caches of two cores, and 20 rows use each of them 20
+  times; torch's packed path suffers less there, too, because few sequences end at different steps.
+- **Small layers (H = 128)**: pointwise operations and the passage through Python and autograd weigh more against
+  products; they are in the time and not in the rate.
+- **bf16 with few rows** leaves rows of the matrix unit's tiles empty.
+"""
+
+
+def page(rows: Rows, machine: dict[str, Any]) -> str:
+    """benchmarks/README.md."""
+    commits = sorted({row["commit"] for row in rows.of.values()})
+    loads = [row["load"] for row in rows.of.values()]
+    parts = [
+        "# How fast the engine is\n\nWritten by `python -m benchmarks.tables` from `results/engine.json`, which "
+        "`python -m benchmarks.engine --preset targets` measures (8 minutes on two quiet cores; `--preset full` adds "
+        "every cell, shape and peer). Peers of a row are held to a loop by hand in float64 and then timed in turns in "
+        "one process, through `elman.Recurrent` and `elman.torch`; the slower of the two counts. Medians.",
+        "\n".join(f"- {name}: {value}" for name, value in machine.items()),
+        f"- commits: {', '.join(commits)}; load of the machine meanwhile: {min(loads)} to {max(loads)} (about the "
+        "number of threads, when nothing else runs)",
+        "## Targets",
+        target_table(rows),
+        WHY,
+        generation.table(),
+    ]
+    for title, unit, wanted in SECTIONS:
+        cases = [case for case in rows.of if wanted(case)]
+        parts += [f"## {title}", case_table(rows, cases, unit)] if cases else []
+    absent = sorted({(n, why) for row in rows.of.values() for n, why in row["absent"].items()})
+    parts += ["## Absent", "\n".join(f"- {name}: {why}" for name, why in absent)] if absent else []
+    return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
+
+
+def put_between_marks(text: str, block: str) -> str:
+    """Return a text with what stands between the marks replaced; unchanged where it has none."""
+    begin, end = MARKS
+    if begin not in text:
+        return text
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{block}\n{end}{after}"
+
+
+def main() -> None:
+    """Write the page and the block."""
+    if not RESULTS.exists():
+        raise SystemExit(f"tables: {RESULTS.name} must be there; run python -m benchmarks.engine --preset targets")
+    rows = Rows.load(RESULTS)
+    machine = json.loads(RESULTS.read_text(encoding="utf-8"))["machine"]
+    PAGE.write_text(page(rows, machine), encoding="utf-8")
+    FRONT.write_text(put_between_marks(FRONT.read_text(encoding="utf-8"), target_table(rows)), encoding="utf-8")
+    print(target_table(rows), file=sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The tables of the engine's benchmark follow from the rows: ratios, shares, verdicts, and what is not measured."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import generation, tables
+from benchmarks.cases import Case
+from elman.plans.native import available
+
+
+def row(case: Case, **milliseconds: float) -> dict[str, Any]:
+    """A row of 100 GFLOP on a machine of 1,000 GFLOP/s: 100 ms are all of its rate."""
+    peers = {name.replace("_", "."): {"median": t} for name, t in milliseconds.items()}
+    known = {"peers": peers, "absent": {"jax": "jax is not installed"}, "gflop": 100.0, "gemm_gflops": 1000.0}
+    return {"case": asdict(case), **known, "commit": "abc", "load": 0.5}
+
+
+EQUAL, RAGGED = Case("lstm", 32, 100, 256), Case("lstm", 32, 100, 256, "ragged")
+LAST = Case("lstm", 32, 400, 256, loss="last")
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> tables.Rows:
+    found = [
+        row(EQUAL, elman=110.0, elman_torch=125.0, torch_nn=120.0),
+        row(RAGGED, elman=130.0, torch_nn=520.0),
+        row(LAST, elman=90.0),
+        row(Case("lstm", 32, 400, 256), elman=100.0),
+        row(Case("lstm_pasted", 32, 100, 256), elman=111.0),
+    ]
+    path = tmp_path / "engine.json"
+    path.write_text(json.dumps({"machine": {}, "rows": found}), encoding="utf-8")
+    return tables.Rows.load(path)
+
+
+def line(rows: tables.Rows, what: str) -> str:
+    return next(t for t in tables.TARGETS if t.what.startswith(what)).line(rows)
+
+
+def test_the_slower_of_layer_and_module_counts(rows: tables.Rows) -> None:
+    assert rows.speed(EQUAL, "torch.nn") == pytest.approx(120 / 125)
+    assert rows.share(EQUAL) == pytest.approx(0.8)
+
+
+def test_verdicts_follow_from_the_values(rows: tables.Rows) -> None:
+    assert "| 0.96x | **0 of 1 met**; worst lstm 32x100x256 |" in line(rows, "float32, equal lengths: LSTM")
+    assert "| >= 3.00x | 4.50x | 4.00x | met |" in line(rows, "float32, ragged")
+    assert "| 0.90x | met |" in line(rows, "loss at the last")
+    assert "| 1.01x | met |" in line(rows, "LSTM pasted")
+    assert "| 1.04x | met |" in line(rows, "ragged by equal")  # 80 % of the rate there, 77 % here
+    assert "80 %" in line(rows, "share of the GEMM rate, float32")
+    assert "not measured" in line(rows, "bf16, ragged")
+
+
+def test_the_page_keeps_every_row_and_names_absentees(rows: tables.Rows) -> None:
+    page = tables.page(rows, {"cores": 2})
+    assert page.count("| lstm 32x100x256") == 2
+    assert "| lstm 32x400x256, last step |" in page
+    assert "- jax: jax is not installed" in page
+    assert "commits: abc" in page
+
+
+def test_only_what_stands_between_the_marks_is_replaced() -> None:
+    begin, end = tables.MARKS
+    assert tables.put_between_marks(f"a\n{begin}\nold\n{end}\nb", "new") == f"a\n{begin}\nnew\n{end}\nb"
+    assert tables.put_between_marks("no marks", "new") == "no marks"
+
+
+@pytest.mark.skipif(not available(), reason="the engine was not built")
+def test_generation_is_held_to_torch_and_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = generation.measure((7, 16, 2), 3, 4, 0.0)
+    assert set(found) == {"elman float32", "elman bf16", "elman int8", "torch LSTMCell", "torch nn.LSTM"}
+    assert all(rate > 0 for rate in found.values())
+    layer = generation.Loop.layer
+
+    def with_gates_exchanged(self: generation.Loop, cell: Any) -> Any:
+        weights = dict(layer(self, cell).weights)
+        weights["W_i"], weights["W_f"] = weights["W_f"], weights["W_i"]
+        made = layer(self, cell)
+        return type(made)(made.cell, made.input_size, made.hidden_size, weights)
+
+    monkeypatch.setattr(generation.Loop, "layer", with_gates_exchanged)
+    with pytest.raises(SystemExit, match="logits must be torch's"):
+        generation.measure((7, 16, 2), 3, 4, 0.0)
