@@ -89,12 +89,15 @@ class SoftmaxHead(Head):
         In a batch where nothing counts, the mean is 0.
         """
         logits, wanted = _counted(scores, targets, lengths)
-        nats, items = self.nats(logits, wanted), int(wanted.shape[0])
+        items = int(wanted.shape[0])
         if not items or not (self.label_smoothing or self.class_weights is not None):
+            nats = self.nats(logits, wanted)
             return Loss(nats / max(items, 1), nats, items)
-        each = nn.functional.cross_entropy(
-            logits, wanted, reduction="none", label_smoothing=self.label_smoothing
-        )  # (N,)
+        logs = torch.log_softmax(logits, dim=1)
+        own = -logs.gather(1, wanted.unsqueeze(1)).squeeze(1)  # (N,)
+        nats, each = own.sum(), own
+        if self.label_smoothing:
+            each = (1 - self.label_smoothing) * own - self.label_smoothing * logs.mean(dim=1)
         share = torch.ones_like(each) if self.class_weights is None else self.class_weights.to(each)[wanted]  # (N,)
         return Loss((each * share).sum() / share.sum(), nats, items)
 
@@ -111,6 +114,8 @@ def _counted(scores: Tensor, targets: Tensor, lengths: Tensor | None) -> tuple[T
     """The logits (N, K) and targets (N,) of what counts."""
     scores, targets = real_rows(scores, lengths), real_rows(targets, lengths)
     here = targets != IGNORED
+    if bool(here.all()):  # then nothing has to be copied
+        return exact(scores).reshape(-1, scores.shape[-1]), targets.reshape(-1)
     return exact(scores[here]), targets[here]
 
 
