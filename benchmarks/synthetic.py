@@ -232,7 +232,7 @@ def entry(row: dict[str, Any] | None) -> str:
     """Return the table cell of one row: verdict, what was reached and after how many steps."""
     if row is None:
         return "not run"
-    loss = "not finite" if row["loss"] is None else f"{row['loss']:.4f}"
+    loss = "not finite" if row["loss"] is None else f"{row['loss']:.4f}" if row["loss"] < 1e3 else f"{row['loss']:.0e}"
     accuracy = "" if row["accuracy"] is None else f", {100 * row['accuracy']:.1f} %"
     return f"{'**solved**' if row['solved'] else 'no'} ({loss}{accuracy}; {row['steps']} steps)"
 

@@ -99,3 +99,14 @@ def test_verdict_follows_the_criterion(name, better, worse):
 def test_wrong_names_are_refused(tmp_path, options, message):
     with pytest.raises(SystemExit, match=message):
         run(tmp_path / "rows.json", *options)
+
+
+def test_the_page_shows_the_results(capsys):
+    """docs/concepts/long-lags.md holds what the command prints of the kept rows; none of them is trained again."""
+    rows = synthetic.load_rows(synthetic.RESULTS)
+    assert {row["settings"]["steps"] for row in rows} == {2500}
+    found = synthetic.table(
+        rows, synthetic.CELLS, list(PROBLEMS.values()), synthetic.settings_of(synthetic.arguments(["--steps", "2500"]))
+    )
+    page = Path(__file__).parents[1] / "docs" / "concepts" / "long-lags.md"
+    assert found in page.read_text(encoding="utf-8")
