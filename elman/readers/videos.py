@@ -91,7 +91,7 @@ def _form(path: Path, how: Reading) -> str:
         raise MissingInputError(f"{path}: data must exist; got none", "check the path and the working folder")
     form = how.form
     if form == "auto":
-        form = form_of(path) or ("folders" if path.is_dir() and how.labelled else "clips")
+        form = form_of(path) or ("folders" if path.is_dir() and (how.labelled or _holds_folders(path)) else "clips")
     if form in TABLES and path.is_dir():
         raise DataError(f"{path}: must be a file for format {form}; got a folder")
     if form == "folders" and not path.is_dir():
@@ -122,6 +122,11 @@ def _inside(folder: Path) -> list[Path]:
     """Clips or folders of them in a folder, by name; other files are not read."""
     found = [e for e in sorted(folder.iterdir()) if e.is_dir() or e.suffix.lower() in VIDEOS]
     return [entry for entry in found if not entry.name.startswith(".")]
+
+
+def _holds_folders(folder: Path) -> bool:
+    """Whether a folder holds folders of clips, rather than folders of images."""
+    return any(entry.is_dir() and not _images(entry) for entry in _inside(folder))
 
 
 def _images(folder: Path) -> list[Path]:

@@ -89,6 +89,7 @@ def test_without_labels_clips_are_enough(tmp_path: Path) -> None:
         found = list(read_videos(path, how))
         assert [(e.x.path.name, e.y) for e in found] == [(name, None) for name in names]
     assert len(list(read_videos(tmp_path / "clips" / "b.mp4", how))) == 1
+    assert [e.x.path.name for e in read_videos(tmp_path, how)] == ["a", "b.mp4"], "folders by label are read, too"
 
 
 BROKEN = {
