@@ -17,12 +17,12 @@ def decode(path: Path, size: int, colours: str, rate: float) -> tuple[dict[str, 
     """Return which frames of a video were kept of how many, and their pixels (T, size, size, channels) as bytes."""
     import av
 
-    av.logging.set_level(av.logging.PANIC)
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 return {"error": "must hold moving pictures; got no video stream"}, b""
             stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
             promised, found = stream.frames, _Frames(size, colours, rate)
             for frame in container.decode(stream):
                 if frame.is_corrupt:
