@@ -26,9 +26,12 @@ from typing import Any
 import torch
 
 import elman
-from benchmarks.application_rows import ROWS, Row
+from benchmarks.application_rows import ROWS as TEXT_ROWS
+from benchmarks.application_rows import Row
+from benchmarks.signal_rows import SIGNAL_ROWS
 from elman.tensor_file import read_entries
 
+ROWS = (*TEXT_ROWS, *SIGNAL_ROWS)
 RESULTS = Path(__file__).parent / "results" / "applications.json"
 
 
