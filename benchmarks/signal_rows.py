@@ -36,13 +36,13 @@ def splice(data: Path, folder: Path) -> Words:
     """Splice junctions: the border stands in the centre."""
     columns = {"sequence": "Sequence", "label": "Class"}
     path = _dna(data / "splice" / "splice.csv", columns, folder / "splice.csv", by_class=False)
-    return ["dna", path, "--column", "part=part", "--pooling", "centre", "--epochs", "15"]
+    return ["dna", path, "--column", "part=part", "--pooling", "centre", "--octaves", "0", "--epochs", "15"]
 
 
 def promoters(data: Path, folder: Path) -> Words:
     """TATA promoters of Arabidopsis against other sequences, every tenth of each file for the test."""
     path = _dna(data / "arabidopsis_tata_promoters", {}, folder / "promoters.csv", by_class=True)
-    return ["dna", path, "--column", "part=part", "--epochs", "10"]
+    return ["dna", path, "--column", "part=part", "--hidden-size", "48", "--epochs", "10"]
 
 
 def clips(data: Path, folder: Path) -> Words:
@@ -97,7 +97,8 @@ def bikes_with_lag(data: Path, folder: Path) -> Words:
 
 def melbourne(data: Path, folder: Path) -> Words:
     """The lowest temperature of a day, from those of the days before; the last tenth is the test."""
-    options = "--column time=Date --target Temp --lag 1 --validation-from 0.8 --test-from 0.9 --hidden-size 32"
+    options = "--column time=Date --target Temp --lag 1 --validation-from 0.8 --test-from 0.9"
+    options += " --hidden-size 32 --epochs 100 --dropout 0.4 --learning-rate 0.002"
     return ["series-regression", data / "melbourne_min_temp" / "daily-min-temperatures.csv", *options.split()]
 
 
