@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -165,6 +167,16 @@ def test_a_finished_sample_stops_and_a_forbidden_token_is_not_written() -> None:
     got = stepper_of(model).generate([1], 500, samples=6, seed=2, finished=finished, never=4)
     assert got == wanted
     assert all(text.count(2) == 1 and 4 not in text for text in got)
+
+
+def test_callers_at_once_get_what_they_get_alone() -> None:
+    """Four threads of Python on one stepper, whose table of tokens they fill together."""
+    model = model_of("lstm", 200, 16, 40, 2)
+    alone = [stepper_of(model).generate([seed], 60, samples=3, seed=seed) for seed in range(4)]
+    shared = stepper_of(model, threads=2)
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda seed: shared.generate([seed], 60, samples=3, seed=seed), range(4))
+        assert list(found) == alone
 
 
 def test_draws_are_those_of_torch() -> None:
