@@ -1,0 +1,85 @@
+"""The layers of elman.torch under torch.compile, torch.export and DistributedDataParallel."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+import torch._dynamo
+from torch import multiprocessing, nn
+from torch.nn.parallel import DistributedDataParallel
+
+import elman
+from elman.plans.native import available
+from tests.bridges.layers import KINDS, assert_close, pair, run
+
+pytestmark = [
+    pytest.mark.skipif(not available(), reason="the engine was not built"),
+    pytest.mark.filterwarnings("ignore"),  # of what torch imports for its compiler
+]
+
+
+@pytest.mark.parametrize("form", ["padded", "unbatched"])
+@pytest.mark.parametrize("kind", KINDS)
+@torch._dynamo.config.patch(allow_rnn=True)
+def test_one_graph_gives_the_same(kind: str, form: str) -> None:
+    torch._dynamo.reset()
+    layer = pair(kind, num_layers=2, bidirectional=True)[0]
+    wanted = run(layer, form)
+    compiled = copy.deepcopy(layer)
+    compiled.forward = torch.compile(compiled.forward, fullgraph=True, backend="aot_eager")
+    assert_close(run(compiled, form), wanted, 1e-6)
+
+
+def test_without_leave_the_layer_runs_between_two_graphs() -> None:
+    torch._dynamo.reset()
+    model = nn.Sequential(nn.Linear(3, 3), elman.torch.LSTM(3, 5))
+    x = torch.randn(6, 2, 3)
+    wanted = model(x)[0]
+    found = torch.compile(model, backend="aot_eager")(x)[0]
+    assert torch.allclose(found, wanted, atol=1e-6) and model[1].left_to_torch is None
+
+
+def test_an_exported_program_needs_no_elman() -> None:
+    model, x = elman.torch.GRU(3, 5), torch.randn(6, 2, 3)
+    program = torch.export.export(model, (x,), strict=False)
+    names = {str(node.target) for node in program.graph.nodes}
+    assert "aten.gru.input" in names and not any("elman" in name for name in names)
+    assert torch.allclose(program.module()(x)[0], model(x)[0], atol=1e-6)
+
+
+def _replica(rank: int, folder: str) -> None:
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    torch.manual_seed(rank)
+    layer = DistributedDataParallel(elman.torch.LSTM(3, 5, bidirectional=True))
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        layer(_part(rank))[0].pow(2).sum().backward()
+        optimizer.step()
+    torch.save([p.detach() for p in layer.parameters()], f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def _part(rank: int) -> torch.Tensor:
+    return torch.randn(6, 4, 3, generator=torch.Generator().manual_seed(rank))
+
+
+def test_two_processes_learn_as_one(tmp_path: Path) -> None:
+    """Gradients are means over the processes, so that two learn what one does from half the sum of both parts."""
+    multiprocessing.spawn(_replica, (str(tmp_path),), nprocs=2)
+    torch.manual_seed(0)
+    layer = nn.LSTM(3, 5, bidirectional=True)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (sum(layer(_part(rank))[0].pow(2).sum() for rank in range(2)) / 2).backward()
+        optimizer.step()
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, layer.parameters(), strict=True))
