@@ -117,6 +117,23 @@ def fsdd_strings(data: Path, folder: Path) -> Words:
     return ["speech-recognition", write_strings(data / "fsdd", folder), "--column", "part=part"]
 
 
+def multi30k(data: Path, folder: Path) -> Words:
+    """Captions of Multi30k from English to German, ten minutes; test 2016."""
+    base = data / "multi30k_en_de"
+    words: Words = ["translation", base / "train.en", "--target", base / "train.de"]
+    for part, name in (("validation", "val"), ("test", "test_2016_flickr")):
+        words += [f"--{part}", base / f"{name}.en", f"--{part}-target", base / f"{name}.de"]
+    return [*words, "--minutes", "10"]
+
+
+def dates(data: Path, folder: Path) -> Words:
+    """Dates as people write them to dates as machines do."""
+    base = data / "dates_synthetic"
+    parts = [base / "train.tsv", "--validation", base / "valid.tsv", "--test", base / "test.tsv"]
+    small = ["--level", "character", "--hidden-size", "64", "--embedding-size", "32", "--label-smoothing", "0"]
+    return ["translation", *parts, *small, "--learning-rate", "0.006", "--epochs", "4"]
+
+
 ROWS = (
     Row("sst", "SST binary, sentences only", "accuracy", "accuracy", 0.80, "80.7 %, 103 s", sst),
     Row("subj", "Subj, i % 10", "accuracy", "accuracy", 0.915, "91.9 %, 132 s", subj),
@@ -145,4 +162,15 @@ ROWS = (
         fsdd_strings,
         rising=False,
     ),
+    Row(
+        "multi30k",
+        "Multi30k English to German, test 2016",
+        "bleu",
+        "BLEU (13a, cased, beam 5)",
+        35.5,
+        "35.9, 600 s",
+        multi30k,
+        percent=False,
+    ),
+    Row("dates", "dates to ISO dates", "exact_match", "exact match", 1.0, "100 %, 77 s", dates),
 )
