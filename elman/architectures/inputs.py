@@ -50,7 +50,9 @@ class TokenVectors(nn.Module):
         dropout: Probability of dropping components of a sequence's vectors, the same at all steps, in training.
         forgetting: (V,) probability that training takes a token for the unknown one, so that the unknown has a vector
             of its own; None for 0. It belongs to training and is not saved.
-        first: First values (V, size); None draws normal ones of variance 1.
+        first: First values (V, size); None draws normal ones.
+        deviation: Their standard deviation. Small vectors are what training makes of them, and generalise where examples
+            are few; vectors of 1 tell tokens apart from the first step on.
         seed: First values as a function of this number.
     """
 
@@ -64,6 +66,7 @@ class TokenVectors(nn.Module):
         dropout: float = 0.0,
         forgetting: Tensor | None = None,
         first: Tensor | None = None,
+        deviation: float = 1.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -72,6 +75,7 @@ class TokenVectors(nn.Module):
         self.register_buffer("forgetting", forgetting, persistent=False)
         with torch.no_grad():
             fill_normal(self.weight, generator(seed, "initialise", "token vectors"))
+            self.weight *= deviation
             if first is not None:
                 if first.shape != self.weight.shape:
                     raise ShapeError(

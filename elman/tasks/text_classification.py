@@ -45,6 +45,7 @@ class TextClassificationOptions(WordVectorOptions, SupervisedOptions):
         le=1e6,
         description="f: training forgets a token met n times with probability f / (f + n)",
     )
+    hidden_size: int = Field(64, ge=1, le=65_536, description="units of a layer and direction")
     bidirectional: bool = Field(True, description="read from both ends")
     pooling: Literal["last", "mean", "max", "attention", "centre"] = Field(
         "max", description="how the outputs of all steps become one vector"
@@ -61,11 +62,11 @@ class TextClassificationOptions(WordVectorOptions, SupervisedOptions):
 class TextClassificationTraining(TrainingConfig):
     """Options of training, with the defaults of text classification."""
 
-    default_epochs: ClassVar[int] = 12
+    default_epochs: ClassVar[int] = 8
     default_patience: ClassVar[int] = 4
 
-    learning_rate: float = Field(2e-3, gt=0, le=1e4, description="highest learning rate")
-    weight_decay: float = Field(0.01, ge=0, le=1e3, description="decay of matrices; biases and other vectors have none")
+    learning_rate: float = Field(1e-3, gt=0, le=1e4, description="highest learning rate")
+    weight_decay: float = Field(0.05, ge=0, le=1e3, description="decay of matrices; biases and other vectors have none")
     warmup_steps: int = Field(50, ge=0, le=10**9, description="steps over which the learning rate rises linearly")
     patience: int | None = Field(
         None, ge=1, le=10**6, description="stop after n evaluations without a new best; 4 when no budget is given"
@@ -126,6 +127,7 @@ class TextClassification(SupervisedTask[TextClassificationOptions]):
             dropout=config.input_dropout,
             forgetting=vocabulary.forgetting(config.forgetting) if examples and config.forgetting else None,
             first=first_vectors(config, vocabulary, config.embedding_size, seed) if examples else None,
+            deviation=0.1,
             seed=seed,
         )
         weights = labels.balance(labels_of(examples), config.balance) if examples and config.balance else None
