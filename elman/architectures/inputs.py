@@ -51,8 +51,8 @@ class TokenVectors(nn.Module):
         forgetting: (V,) probability that training takes a token for the unknown one, so that the unknown has a vector
             of its own; None for 0. It belongs to training and is not saved.
         first: First values (V, size); None draws normal ones.
-        deviation: Their standard deviation. Small vectors are what training makes of them, and generalise where examples
-            are few; vectors of 1 tell tokens apart from the first step on.
+        deviation: Their standard deviation. Small vectors are what training makes of them, which generalises where
+            examples are few; vectors of 1 tell tokens apart from the first step on.
         seed: First values as a function of this number.
     """
 
