@@ -108,7 +108,7 @@ class Tagging(SupervisedTask[TaggingOptions]):
             further=further_words(config, met),
         )
         letters = Vocabulary.build(list(word) for example in examples for word in set(example.x))
-        tags = [tag for tag in found if not are_spans(found)] or _all_tags(found)
+        tags = _all_tags(found) if are_spans(found) else found
         return {"vocabulary": vocabulary, "letters": letters, "tags": Labels.build(tags)}
 
     def selected(self, setting: Setting[TaggingOptions]) -> str:
