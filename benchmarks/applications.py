@@ -5,7 +5,7 @@
 
 Each row prepares its data where the task does not read it as published, trains by `elman train` in a process of its
 own, and takes the metrics of the best weights on the test data. A finished row is written to the result file at once.
-`python -m benchmarks.applications --table` prints the table of the results.
+`python -m benchmarks.applications --table` prints the table of the results and puts it into README.md.
 """
 
 from __future__ import annotations
@@ -29,9 +29,12 @@ import elman
 from benchmarks.application_rows import ROWS as TEXT_ROWS
 from benchmarks.application_rows import Row
 from benchmarks.signal_rows import SIGNAL_ROWS
+from benchmarks.tables import put_between_marks
 from elman.tensor_file import read_entries
 
 ROWS = (*TEXT_ROWS, *SIGNAL_ROWS)
+FRONT = Path(__file__).parents[1] / "README.md"
+MARKS = "<!-- applications: begin, python -m benchmarks.applications --table -->", "<!-- applications: end -->"
 RESULTS = Path(__file__).parent / "results" / "applications.json"
 
 
@@ -149,6 +152,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             save(options.output, rows)
             print(f"{row.name}: {row.metric} {row.shown(rows[row.name]['value'])}", file=sys.stderr, flush=True)
     print(table(rows))
+    if options.output == RESULTS:
+        FRONT.write_text(put_between_marks(FRONT.read_text(encoding="utf-8"), table(rows), MARKS), encoding="utf-8")
 
 
 if __name__ == "__main__":

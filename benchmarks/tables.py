@@ -277,9 +277,9 @@ def page(rows: Rows, machine: dict[str, Any]) -> str:
     return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
 
 
-def put_between_marks(text: str, block: str) -> str:
-    """Return a text with what stands between the marks replaced; unchanged where it has none."""
-    begin, end = MARKS
+def put_between_marks(text: str, block: str, marks: tuple[str, str] = MARKS) -> str:
+    """Return a text with what stands between two marks replaced; unchanged where it has none."""
+    begin, end = marks
     if begin not in text:
         return text
     before, _, rest = text.partition(begin)
