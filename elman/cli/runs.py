@@ -189,7 +189,7 @@ def gain_of_bf16(training: TrainingConfig) -> list[str]:
     if training.precision == "bf16" or not available() or target() != "amx":
         return []
     return [
-        "this processor has AMX: --precision bf16, products in bfloat16, took a third of the time for an LSTM of 512 units"
+        "this processor has AMX: --precision bf16, products in bfloat16, takes a third of the time for an LSTM of 512"
     ]
 
 
