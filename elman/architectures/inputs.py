@@ -75,7 +75,7 @@ class TokenVectors(nn.Module):
         self.register_buffer("forgetting", forgetting, persistent=False)
         with torch.no_grad():
             fill_normal(self.weight, generator(seed, "initialise", "token vectors"))
-            self.weight *= deviation
+            self.weight.mul_(deviation)
             if first is not None:
                 if first.shape != self.weight.shape:
                     raise ShapeError(
