@@ -309,6 +309,7 @@ def test_doctor_reports_versions_and_agreeing_engines(elman: Elman) -> None:
 
 def test_doctor_fails_when_engines_disagree(elman: Elman, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = {
+        "native": None,
         "default": "torch",
         "difference": 0.1,
         "tolerance": 1e-10,
