@@ -48,17 +48,17 @@ def promoters(data: Path, folder: Path) -> Words:
 def clips(data: Path, folder: Path) -> Words:
     """Digits that move in six ways."""
     manifest = data / "moving_digit_videos_synthetic" / "labels.csv"
-    return ["video", manifest, "--column", "part=split", "--epochs", "10"]
+    return ["video", manifest, "--column", "part=split", "--epochs", "8"]
 
 
 def vowels(data: Path, folder: Path) -> Words:
     """Nine speakers by two vowels."""
-    return ["series-classification", data / "japanese_vowels"]
+    return ["series-classification", data / "japanese_vowels", "--epochs", "20"]
 
 
 def motions(data: Path, folder: Path) -> Words:
     """Four activities by a watch."""
-    return ["series-classification", data / "basic_motions"]
+    return ["series-classification", data / "basic_motions", "--epochs", "15", "--batch-size", "4"]
 
 
 def gestures(data: Path, folder: Path) -> Words:
@@ -73,7 +73,8 @@ def gestures(data: Path, folder: Path) -> Words:
             found[f"x_{part}"] += list(tracks)
             found[f"y_{part}"] += [name] * len(tracks)
     np.savez(folder / "gestures.npz", **{name: np.array(values) for name, values in found.items()})
-    return ["series-classification", folder / "gestures.npz"]
+    options = "--epochs 20 --filter-width 5 --noise 0.05 --hidden-size 128"
+    return ["series-classification", folder / "gestures.npz", *options.split()]
 
 
 def _bikes(data: Path) -> Words:
@@ -81,18 +82,26 @@ def _bikes(data: Path) -> Words:
     # Those who are counted in cnt, and the number of the row.
     options += " --ignore casual --ignore registered --ignore instant"
     options += " --category weathersit --category season --category mnth"
-    options += " --window 168 --warm-up 168 --batch-size 8 --epochs 80"
-    return ["series-regression", data / "bike_sharing" / "hour.csv", *options.split()]
+    return [
+        "series-regression",
+        data / "bike_sharing" / "hour.csv",
+        *options.split(),
+        "--window",
+        "168",
+        "--batch-size",
+        "8",
+    ]
 
 
 def bikes(data: Path, folder: Path) -> Words:
     """Bikes rented in an hour, by weather and calendar."""
-    return _bikes(data)
+    return [*_bikes(data), "--warm-up", "168", "--epochs", "80"]
 
 
 def bikes_with_lag(data: Path, folder: Path) -> Words:
     """The same, the hour before being counted."""
-    return [*_bikes(data), "--lag", "1"]
+    options = "--lag 1 --warm-up 48 --hidden-size 128 --dropout 0.1 --epochs 60"
+    return [*_bikes(data), *options.split()]
 
 
 def melbourne(data: Path, folder: Path) -> Words:

@@ -39,9 +39,13 @@ class SeriesClassificationOptions(ColumnOptions, LabelOptions):
     """Options of series classification."""
 
     channels: int = Field(1, ge=1, le=1_000_000, description="values of a step, for format rows")
-    filters: int = Field(0, ge=0, le=65_536, description="patterns of neighbouring steps; 0 reads single steps")
-    filter_width: int = Field(5, ge=1, le=999, description="steps of a pattern, odd")
-    noise: float = Field(0.1, ge=0, le=100, description="deviation of noise on standardised values in training")
+    filters: int = Field(64, ge=0, le=65_536, description="patterns of neighbouring steps; 0 reads single steps")
+    filter_width: int = Field(9, ge=1, le=999, description="steps of a pattern, odd")
+    hidden_size: int = Field(64, ge=1, le=65_536, description="units of a layer and direction")
+    pooling: Literal["last", "mean", "max", "attention", "centre"] = Field(
+        "mean", description="how the outputs of all steps become one vector"
+    )
+    noise: float = Field(0.2, ge=0, le=100, description="deviation of noise on standardised values in training")
     crop: float = Field(0.0, ge=0, lt=1, description="training takes parts of series that are up to so much shorter")
     dropout: float = Field(0.3, ge=0, lt=1, description="between layers and before the output")
 
