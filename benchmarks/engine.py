@@ -37,6 +37,8 @@ Row = dict[str, Any]
 
 def load_rows(path: Path) -> list[Row]:
     """Return the rows already in the result file."""
+    if path.is_dir():
+        raise SystemExit(f"engine: --output must be a file; got the folder '{path}'")
     if not path.exists():
         return []
     rows: list[Row] = json.loads(path.read_text(encoding="utf-8"))["rows"]
@@ -170,14 +172,15 @@ def chosen(options: argparse.Namespace) -> list[Wanted]:
     given = (options.cells, options.shapes, options.peers)
     if options.preset and any(given):
         raise SystemExit("engine: --preset must stand alone; got --cells, --shapes or --peers beside it")
+    precisions = listed("precisions", options.precisions or "float32", ("float32", "bf16"))
     if options.preset or not any(given):
-        return merged(list(PRESETS[options.preset or "quick"]()))
+        wanted = merged(list(PRESETS[options.preset or "quick"]()))
+        return [w for w in wanted if options.precisions is None or w[0].precision in precisions]
     cells = listed("cells", options.cells, CELLS) if options.cells else tuple(CELLS)
     peers = listed("peers", options.peers, PEERS) if options.peers else ("elman", "torch.nn", "eager")
     shapes = [shape(text) for text in options.shapes.split(",")] if options.shapes else SHAPES
     lengths = listed("lengths", options.lengths, ("equal", "ragged"))
     ways = listed("ways", options.ways, ("forward", "both"))
-    precisions = listed("precisions", options.precisions, ("float32", "bf16"))
     threads = [
         int(n) for n in listed("threads", options.threads, [str(n) for n in range(1, (os.cpu_count() or 1) + 1)])
     ]
@@ -216,12 +219,12 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--peers", help=f"comma-separated (default elman,torch.nn,eager): {', '.join(PEERS)}")
     parser.add_argument("--lengths", default="equal", help="equal, ragged (default equal)")
     parser.add_argument("--ways", default="both", help="forward, both (default both: forward and back)")
-    parser.add_argument("--precisions", default="float32", help="float32, bf16 (default float32)")
+    parser.add_argument("--precisions", help="float32, bf16 (default float32; of a preset: those that it holds)")
     parser.add_argument("--threads", default="2", help="numbers of threads (default 2)")
     parser.add_argument("--seconds", type=float, default=1.0, help="time for each peer of a case (default 1)")
     parser.add_argument("--minutes", type=float, default=60.0, help="after these no case begins (default 60)")
     parser.add_argument("--again", action="store_true", help="measure rows anew that are in the result file")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="result file (default benchmarks/results)")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="result file (default benchmarks/results/engine.json)")
     return parser.parse_args(argv)
 
 
