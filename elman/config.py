@@ -5,11 +5,15 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from elman.errors import DataError, MissingInputError, StorageError, UsageError, nearest
+
+
+FullPath = Annotated[Path, AfterValidator(Path.absolute)]
+"""A path that is found again from any folder: a run may be resumed from another one than where it began."""
 
 
 class Options(BaseModel):

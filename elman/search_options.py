@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from elman.config import Options
+from elman.config import FullPath, Options
 
 
 class SearchOptions(Options):
@@ -23,7 +22,7 @@ class SearchOptions(Options):
         None, description="what ln P of a text is divided by, so that long ones are not worse; gnmt without it"
     )
     alpha: float | None = Field(None, ge=0, le=10, description="exponent of the normalisation; 1 without it")
-    language_model: Path | None = Field(
+    language_model: FullPath | None = Field(
         None, description="folder of a language model of characters that helps to choose among readings"
     )
     language_weight: float | None = Field(
@@ -35,11 +34,6 @@ class SearchOptions(Options):
         le=100,
         description="added to a reading's score for each symbol; language_weight ln K with a language model, else 0",
     )
-
-    @field_validator("language_model")
-    @classmethod
-    def _find_again(cls, path: Path | None) -> Path | None:
-        return None if path is None else path.absolute()
 
     @model_validator(mode="after")
     def _refuse_options_without_effect(self) -> SearchOptions:

@@ -9,7 +9,7 @@ import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import click
 from pydantic import BaseModel, ValidationError
@@ -70,8 +70,8 @@ def flag_of(name: str) -> str:
 def _plain_type(annotation: Any) -> Any:
     """The type of a field without `None`; of several alternatives, the first."""
     if get_origin(annotation) in (Union, types.UnionType):
-        return next(kind for kind in get_args(annotation) if kind is not type(None))
-    return annotation
+        return _plain_type(next(kind for kind in get_args(annotation) if kind is not type(None)))
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def _text_type(info: FieldInfo) -> FieldText:

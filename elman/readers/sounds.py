@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from elman.errors import DataError, MissingInputError, UsageError, nearest
-from elman.readers.examples import Example, Reading, Rejects
+from elman.readers.examples import Example, Reading
 from elman.readers.lines import lines
 from elman.readers.recordings import Recorder
 from elman.readers.tables import form_of, rows
@@ -51,20 +50,6 @@ def read_sounds(path: Path, how: Reading, answer: str) -> Iterator[Example]:
                 how.rejects.take(where, _at(where, sound, error))
             else:
                 yield Example(where, recording, said, group, part)
-
-
-def named_sounds(manifest: Path, how: Reading) -> dict[str, Path]:
-    """Return the files that a manifest names, those that exist, by the name that it gives them.
-
-    Raises:
-        DataError, StorageError: it is not a table with such a column.
-    """
-    form = form_of(manifest)
-    if form is None:
-        return {}
-    leniently = replace(how, rejects=Rejects(skip=True), labelled=False)
-    names = (str(row.values[how.column("path")]) for row in rows(manifest, form, leniently, ("path",)))
-    return {name: file for name in names if (file := manifest.parent / name).is_file()}
 
 
 def _at(where: str, sound: Path, error: DataError | MissingInputError) -> DataError:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from elman.errors import DataError, MissingExtraError, ModelFileError, nearest
-from elman.readers.examples import Reading, shown
+from elman.readers.examples import Reading, Rejects, shown
 from elman.readers.lines import lines
 from elman.readers.text import check_readable
 from elman.storage import parse_json
@@ -81,6 +81,26 @@ def rows(path: Path, form: str, how: Reading, needed: tuple[str, ...]) -> Iterat
             how.rejects.refuse(row.where, f"{missing[0]} must not be empty; got {_got(row, missing[0])}")
         else:
             yield row
+
+
+def named_files(manifest: Path, form: str, how: Reading) -> dict[str, Path]:
+    """Return the files that a manifest names in its column "path", those that exist, by the name that it gives them.
+
+    Of a folder that it names they are all files in it.
+
+    Raises:
+        DataError, StorageError: it is not a table with such a column.
+    """
+    leniently = replace(how, rejects=Rejects(skip=True), labelled=False)
+    found: dict[str, Path] = {}
+    for row in rows(manifest, form, leniently, ("path",)):
+        name = str(row.values[how.column("path")])
+        named = manifest.parent / name
+        inside = sorted(named.iterdir()) if named.is_dir() else []
+        found |= {f"{name}/{file.name}": file for file in inside if file.is_file()}
+        if named.is_file():
+            found[name] = named
+    return found
 
 
 def _rows(path: Path, form: str, how: Reading, wanted: list[str]) -> Iterator[Row]:

@@ -115,6 +115,7 @@ class Captioning(SupervisedTask[CaptioningOptions]):
     selection = "bleu"
     unit = "words"
     searching = ("beam",)
+    manifests = True
 
     def read(self, path: Path, how: Reading, config: CaptioningOptions) -> Iterator[Example]:
         """Yield images with their captions; see elman.readers.captions."""

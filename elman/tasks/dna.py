@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor
 
 from elman.architectures import Inputs, Numbers, Places, Ragged, StepPatterns
 from elman.codecs.dna import Nucleotides
 from elman.codecs.saved import Codec
+from elman.config import FullPath
 from elman.engines.ragged import reverse_within
 from elman.errors import DataError
 from elman.metrics import Confusion, areas
 from elman.randomness import bernoulli_mask
 from elman.readers import Example, Reading
 from elman.readers.dna import read_dna
-from elman.tasks.fingerprint import fingerprint_of
 from elman.tasks.generated_signals import write_motifs
 from elman.tasks.saliency_picture import draw_saliency
 from elman.tasks.sequence_labels import STEP_LABELS, LabelOptions, LabelTask, spread
@@ -36,7 +36,9 @@ _MOST_TRACKS = 6
 class DnaOptions(LabelOptions):
     """Options of DNA analysis."""
 
-    labels: Path | None = Field(None, description="table with columns id and label, for one FASTA file")
+    beside: ClassVar[tuple[str, ...]] = ("labels",)
+
+    labels: FullPath | None = Field(None, description="table with columns id and label, for one FASTA file")
     strands: Literal["one", "both"] = Field(
         "one",
         description="both: train on either strand and average what is said of both; where direction means nothing",
@@ -50,12 +52,6 @@ class DnaOptions(LabelOptions):
     dropout: float = Field(0.3, ge=0, lt=1, description="between layers and before the output")
     input_dropout: float = Field(0.0, ge=0, lt=1, description="of bases, the same axes at all steps")
 
-    @field_validator("labels")
-    @classmethod
-    def _find_labels_again(cls, path: Path | None) -> Path | None:
-        # A run may be resumed from another folder than the one where it began.
-        return None if path is None else path.absolute()
-
 
 class Dna(LabelTask[DnaOptions]):
     """A label for each sequence of DNA, or for each base."""
@@ -67,11 +63,6 @@ class Dna(LabelTask[DnaOptions]):
     def read(self, path: Path, how: Reading, config: DnaOptions) -> Iterator[Example]:
         """Yield sequences with their labels; see elman.readers.dna."""
         return read_dna(path, how, config.labels if how.labelled else None)
-
-    def fingerprints(self, data: Path, config: DnaOptions) -> dict[str, Any]:
-        """See `Task`; with the table of labels."""
-        found = super().fingerprints(data, config)
-        return found if config.labels is None else {**found, "labels": fingerprint_of(config.labels)}
 
     def fit_inputs(self, examples: Sequence[Example], config: DnaOptions) -> dict[str, Codec]:
         """Return the code of bases."""

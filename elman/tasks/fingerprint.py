@@ -9,6 +9,8 @@ from typing import Any
 
 from elman.codecs.token_store import fingerprint
 from elman.errors import MissingInputError
+from elman.readers import Reading
+from elman.readers.tables import TABLES, form_of, named_files
 from elman.storage import reading
 
 
@@ -23,6 +25,19 @@ def fingerprint_of(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         return fingerprint(path)
     return fingerprint_of_files({file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()})
+
+
+def fingerprint_of_manifest(path: Path, how: Reading) -> dict[str, Any]:
+    """Return what identifies data; of a table, "files" with size and sha256 of all files that it names besides.
+
+    Raises:
+        MissingInputError, DataError, StorageError: it does not exist or cannot be read.
+    """
+    found = fingerprint_of(path)
+    form = how.form if how.form in TABLES else form_of(path)
+    if path.is_dir() or form is None:
+        return found
+    return found | {"files": fingerprint_of_files(named_files(path, form, how))}
 
 
 def fingerprint_of_files(files: Mapping[str, Path]) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from elman.config import FullPath, Options
 from elman.training import TrainingConfig
 
 _LARGEST_LAYER, _MOST_LAYERS = 65_536, 1024
@@ -22,18 +22,16 @@ _BY_LEVEL: dict[str, dict[str, Any]] = {
 }
 
 
-class LanguageModelConfig(BaseModel):
+class LanguageModelConfig(Options):
     """Options of the language model; None means: chosen by level."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     level: Literal["character", "word", "subword"] = Field("character", description="what a token is")
     vocabulary_size: int | None = Field(
         None, ge=2, le=10_000_000, description="most tokens to keep; without it all (subword: 2,000)"
     )
     min_count: int = Field(1, ge=1, le=10**9, description="tokens met less often become <unk>")
-    validation: Path | None = Field(None, description="validation text; without it, the end of the training text")
-    test: Path | None = Field(None, description="text to measure the best weights on when training has ended")
+    validation: FullPath | None = Field(None, description="validation text; without it, the end of the training text")
+    test: FullPath | None = Field(None, description="text to measure the best weights on when training has ended")
     validation_fraction: float = Field(0.1, gt=0, lt=1, description="share of the text kept for validation")
 
     cell: str = Field("lstm", description="name of a cell, a file of equations (.tex, .txt), or the equations")
@@ -70,12 +68,6 @@ class LanguageModelConfig(BaseModel):
     )
     sequence_length: int | None = Field(None, ge=1, le=1_000_000, description="steps of back-propagation; 64, word 35")
     random_length: bool = Field(False, description="draw the length of every segment around sequence_length")
-
-    @field_validator("validation", "test")
-    @classmethod
-    def _find_again(cls, path: Path | None) -> Path | None:
-        # A run may be resumed from another folder than the one where it began.
-        return None if path is None else path.absolute()
 
     @model_validator(mode="after")
     def _refuse_options_without_effect(self) -> LanguageModelConfig:

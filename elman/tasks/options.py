@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from elman.config import Options
+from elman.config import FullPath, Options
 from elman.equations import Cell
 from elman.readers.options import ReadingOptions
 from elman.tasks.cell_option import projection_sizes
@@ -55,23 +54,19 @@ class RecurrentOptions(Options):
 class SupervisedOptions(ReadingOptions, RecurrentOptions):
     """Options of every task whose examples say what the answer is."""
 
-    validation: Path | None = Field(None, description="validation data; without it, a share of the training data")
-    test: Path | None = Field(None, description="data to measure the best weights on when training has ended")
+    validation: FullPath | None = Field(None, description="validation data; without it, a share of the training data")
+    test: FullPath | None = Field(None, description="data to measure the best weights on when training has ended")
     validation_fraction: float = Field(0.1, gt=0, lt=1, description="share of the examples kept for validation")
     batch_size: int = Field(32, ge=1, le=65_536, description="examples of a batch")
 
     of_training: ClassVar[frozenset[str]] = frozenset({"validation", "test"})
     """Options that name data of one training run; a model folder does not keep them."""
+    beside: ClassVar[tuple[str, ...]] = ()
+    """Options that name a file which training reads beside its data."""
 
     def of_part(self, part: str) -> SupervisedOptions:
         """Return the options by which the data of "train", "validation" or "test" is read; here the same for all."""
         return self
-
-    @field_validator("validation", "test")
-    @classmethod
-    def _find_again(cls, path: Path | None) -> Path | None:
-        # A run may be resumed from another folder than the one where it began.
-        return None if path is None else path.absolute()
 
     @model_validator(mode="after")
     def _refuse_a_fraction_of_nothing(self) -> SupervisedOptions:

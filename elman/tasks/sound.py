@@ -17,8 +17,7 @@ from elman.codecs.sound_augmentation import drawn_speed, masked
 from elman.errors import DataError
 from elman.readers import Example, Reading
 from elman.readers.recordings import FASTEST, SLOWEST, Recording
-from elman.readers.sounds import named_sounds, read_sounds
-from elman.tasks.fingerprint import fingerprint_of_files
+from elman.readers.sounds import read_sounds
 from elman.tasks.options import SupervisedOptions
 from elman.tasks.supervised import Item, Setting, SupervisedTask, padded
 
@@ -67,6 +66,7 @@ class SoundTask(SupervisedTask[Config]):
     """
 
     answer: ClassVar[str]
+    manifests = True
 
     @abstractmethod
     def fit_answers(self, examples: Sequence[Example], config: Config) -> dict[str, Any]:
@@ -92,14 +92,6 @@ class SoundTask(SupervisedTask[Config]):
     def read(self, path: Path, how: Reading, config: Config) -> Iterator[Example]:
         """Yield recordings with their answers; see elman.readers.sounds."""
         return read_sounds(path, how, self.answer)
-
-    def fingerprints(self, data: Path, config: Config) -> dict[str, Any]:
-        """See `Task`; of a manifest, with all sounds that it names."""
-        found = super().fingerprints(data, config)
-        for name, path in (("train", data), ("validation", config.validation), ("test", config.test)):
-            if path is not None and path.is_file():
-                found[name] |= {"sounds": fingerprint_of_files(named_sounds(path, config.reading()))}
-        return found
 
     def fit(self, examples: Sequence[Example], config: Config) -> dict[str, Any]:
         """Return how sounds are heard, and what is known of their answers."""

@@ -22,7 +22,7 @@ from elman.equations import Cell
 from elman.errors import UsageError
 from elman.readers import Example, Reading
 from elman.search_options import SearchOptions
-from elman.tasks.fingerprint import fingerprint_of
+from elman.tasks.fingerprint import fingerprint_of, fingerprint_of_manifest
 from elman.tasks.options import SupervisedOptions
 from elman.training import TrainingConfig
 
@@ -75,6 +75,7 @@ class SupervisedTask(ABC, Generic[Config]):
         unit: What the items of a loss are called: "examples", "words".
         sampling: Options of `elman sample` that `sample` takes; none where the task writes nothing new.
         searching: Names of the SearchOptions that its answers obey.
+        manifests: Whether a table of data names the files that examples are in.
     """
 
     name: ClassVar[str]
@@ -86,6 +87,7 @@ class SupervisedTask(ABC, Generic[Config]):
     unit: ClassVar[str] = "examples"
     sampling: ClassVar[tuple[str, ...]] = ()
     searching: ClassVar[tuple[str, ...]] = ()
+    manifests: ClassVar[bool] = False
 
     # ---- what a task says
 
@@ -195,9 +197,15 @@ class SupervisedTask(ABC, Generic[Config]):
     # ---- what is the same for all
 
     def fingerprints(self, data: Path, config: Config) -> dict[str, Any]:
-        """See `Task`."""
+        """See `Task`; with the files that a manifest names, and those that options name beside the data."""
         parts = {"train": data, "validation": config.validation, "test": config.test}
-        return {name: fingerprint_of(path) for name, path in parts.items() if path is not None}
+        found = {
+            name: fingerprint_of_manifest(path, config.reading()) if self.manifests else fingerprint_of(path)
+            for name, path in parts.items()
+            if path is not None
+        }
+        beside = {name: getattr(config, name) for name in config.beside}
+        return found | {name: fingerprint_of(path) for name, path in beside.items() if path is not None}
 
     def problem(self, data: Path, config: Config, seed: int, folder: Path) -> SupervisedProblem:
         """See `Task`."""

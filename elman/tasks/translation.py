@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from elman.architectures import Encoder, EncoderDecoder, Ragged, TokenVectors
 from elman.codecs.sentences import Sentences
+from elman.config import FullPath
 from elman.decoding import Beam, search
 from elman.errors import DataError, UsageError
 from elman.metrics import accuracy, bleu, bleu_signature, chrf
@@ -18,7 +19,6 @@ from elman.readers import Example, Reading
 from elman.readers.pairs import PairReading, read_pairs
 from elman.search_options import SearchOptions
 from elman.tasks.attention_picture import Look, draw_looks, write_looks
-from elman.tasks.fingerprint import fingerprint_of
 from elman.tasks.generated import write_dates
 from elman.tasks.options import SmallBatches, SupervisedOptions
 from elman.tasks.supervised import Answer, Item, Setting, SupervisedTask, padded
@@ -34,13 +34,12 @@ _WIDTH, MOST_PICTURES = 5, 20
 class TranslationOptions(SmallBatches, SupervisedOptions):
     """Options of translation."""
 
-    of_training: ClassVar[frozenset[str]] = frozenset(
-        {"validation", "test", "target", "validation_target", "test_target"}
-    )
+    beside: ClassVar[tuple[str, ...]] = ("target", "validation_target", "test_target")
+    of_training: ClassVar[frozenset[str]] = frozenset({"validation", "test", *beside})
 
-    target: Path | None = Field(None, description="file whose line n is what line n of the data becomes")
-    validation_target: Path | None = Field(None, description="the same for validation")
-    test_target: Path | None = Field(None, description="the same for test")
+    target: FullPath | None = Field(None, description="file whose line n is what line n of the data becomes")
+    validation_target: FullPath | None = Field(None, description="the same for validation")
+    test_target: FullPath | None = Field(None, description="the same for test")
     level: Literal["character", "word", "subword"] = Field("subword", description="what a token is")
     vocabulary_size: int | None = Field(
         None, ge=2, le=1_000_000, description="most tokens to keep on each side; without it all, of subwords 4000"
@@ -77,11 +76,6 @@ class TranslationOptions(SmallBatches, SupervisedOptions):
         targets = {"train": self.target, "validation": self.validation_target, "test": self.test_target}
         return self.model_copy(update={"target": targets[part]})
 
-    @field_validator("target", "validation_target", "test_target")
-    @classmethod
-    def _find_targets_again(cls, path: Path | None) -> Path | None:
-        return None if path is None else path.absolute()
-
     @model_validator(mode="after")
     def _refuse_targets_of_nothing(self) -> TranslationOptions:
         for part in ("validation", "test"):
@@ -115,12 +109,6 @@ class Translation(SupervisedTask[TranslationOptions]):
     def read(self, path: Path, how: Reading, config: TranslationOptions) -> Iterator[Example]:
         """Yield pairs of texts; see elman.readers.pairs."""
         return read_pairs(path, how if isinstance(how, PairReading) else PairReading(**vars(how)))
-
-    def fingerprints(self, data: Path, config: TranslationOptions) -> dict[str, Any]:
-        """Return what identifies the content of sources and targets."""
-        targets = {f"{part}_target": config.of_part(part).target for part in ("train", "validation", "test")}
-        found = {name: fingerprint_of(path) for name, path in targets.items() if path is not None}
-        return {**super().fingerprints(data, config), **found}
 
     def fit(self, examples: Sequence[Example], config: TranslationOptions) -> dict[str, Any]:
         """Return the tokens of both sides of the training pairs."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
+from typing import ClassVar
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor
 
 from elman.codecs.vocabulary import Vocabulary
 from elman.codecs.word_vectors import read_word_vectors
-from elman.config import Options
+from elman.config import FullPath, Options
 from elman.errors import UsageError
 from elman.randomness import generator
 
@@ -19,17 +19,14 @@ from elman.randomness import generator
 class WordVectorOptions(Options):
     """Word vectors from a file."""
 
-    vectors: Path | None = Field(
+    beside: ClassVar[tuple[str, ...]] = ("vectors",)
+
+    vectors: FullPath | None = Field(
         None, description="file of word vectors (word2vec, GloVe or fastText as text) to begin with"
     )
     more_vectors: int = Field(
         20_000, ge=0, le=10_000_000, description="first words of the file to take besides those of the training data"
     )
-
-    @field_validator("vectors")
-    @classmethod
-    def _find_vectors_again(cls, path: Path | None) -> Path | None:
-        return None if path is None else path.absolute()
 
 
 def further_words(options: WordVectorOptions, met: Collection[str]) -> list[str]:

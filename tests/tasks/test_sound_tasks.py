@@ -297,7 +297,7 @@ def test_the_run_knows_its_sounds(tmp_path: Path) -> None:
     assert before == task.fingerprints(manifest, task.config())
     write_wave(tmp_path / "data" / "00.wav", tones("abc", 77))
     after = task.fingerprints(manifest, task.config())
-    assert after["train"]["sounds"] != before["train"]["sounds"]
+    assert after["train"]["files"] != before["train"]["files"]
     assert after["train"]["sha256"] == before["train"]["sha256"]
 
 
