@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 
+from elman.equations.carets import caret_error
 from elman.equations.expressions import (
     Apply,
     Bracket,
@@ -20,7 +21,8 @@ from elman.equations.expressions import (
     walk,
 )
 from elman.equations.functions import ALIASES, CELL_FUNCTIONS, FUNCTIONS, OUTPUT_FUNCTIONS, UNBOUND
-from elman.equations.notation import caret_error
+from elman.equations.neighbours import check_neighbours, known_names, word_at
+from elman.equations.spelt_out import named
 from elman.equations.symbols import is_matrix_name, is_vector_name
 from elman.errors import EquationError, nearest
 
@@ -48,6 +50,7 @@ class Meaning:
         functions: Functions bound by the caller.
         shift: Offset of time of the left sides.
         implicit: True when vectors side by side multiply elementwise, as papers write them (LaTeX).
+        timed: Names that are written with their time where they are defined, and the input if it is.
     """
 
     text: str
@@ -58,6 +61,7 @@ class Meaning:
     functions: Mapping[str, str]
     shift: int
     implicit: bool
+    timed: frozenset[str] = frozenset()
 
     def error(self, place: Position, message: str, hint: str | None = None) -> EquationError:
         """Build an error that shows the line with a caret."""
@@ -78,15 +82,15 @@ class Meaning:
                         node.position, f"a list of {len(items)} vectors must follow a matrix", "write W [a, b]"
                     )
                 return self.resolve(items[0])
-            case Apply(function="mul", arguments=(left, right)) if self._is_matrix(_last_factor(left)):
+            case Apply(function="mul", arguments=(left, right)) if self.is_matrix(_last_factor(left)):
                 return self._dotted_product(left, right)
             case Apply(function=function, arguments=arguments):
-                return Apply(function, tuple(self.resolve(a) for a in arguments), node.position)
+                return named(Apply(function, tuple(self.resolve(a) for a in arguments), node.position))
             case _:
                 return node
 
-    def _is_matrix(self, node: Expression | None) -> bool:
-        """A name of a matrix that no line defines (R may be a gate) and that is not the input."""
+    def is_matrix(self, node: Expression | None) -> bool:
+        """Say whether this is the name of a matrix that no line defines (R may be a gate) and that is not the input."""
         return (
             isinstance(node, Symbol)
             and node.time is None
@@ -139,16 +143,25 @@ class Meaning:
             f"known names: {', '.join(known)}; parameters begin with W, U, V, R (matrices), b (biases), "
             "w or p (elementwise weights)"
         )
+        word = word_at(self.text, place)
+        if self.implicit and re.match(rf"[A-Za-z]*{re.escape(name)}[A-Za-z]|[A-Za-z]+{re.escape(name)}", word):
+            close = nearest(word, known_names(self))
+            several = r"LaTeX reads letter by letter; names of several letters need \mathrm{...}; "
+            return self.error(place, f"unknown name {name!r} in {word!r}{close}", several + hint)
         return self.error(place, f"unknown name {name!r}{nearest(name, known)}", hint)
 
     def _resolve_sequence(self, items: list[Expression], place: Position) -> Expression:
         """Terms side by side: products and calls bind to what follows; vectors that are left multiply elementwise."""
         operands: list[Expression] = []
         before: Expression | None = None
+        if self.implicit:
+            check_neighbours(self, items)
         while items:
             first = items[0]
             operand, items = self._take(items)
-            if before is not None and not self.implicit and not self._is_number(before):
+            if operands and self.implicit:
+                self._check_order(operands[-1], operand, first)
+            if before is not None and not self.implicit and not self.is_number(before):
                 raise self.error(
                     place if isinstance(first, Number) else position_of(first),
                     "two vectors stand side by side with no operator between them",
@@ -158,17 +171,30 @@ class Meaning:
             operands.append(operand)
         return reduce(lambda a, b: Apply("mul", (a, b), place), operands)
 
-    def _is_number(self, node: Expression) -> bool:
+    def _check_order(self, before: Expression, operand: Expression, first: Expression) -> None:
+        """W h z is (W h) z or W (h z), which differ; a text must say which one it means."""
+        after_product = isinstance(before, Product) and not isinstance(operand, Product)
+        row = isinstance(operand, Product) and not (isinstance(first, Symbol) and self.is_matrix(first))
+        if (after_product or row) and not is_constant(before) and not self.is_number(first):
+            matrix = before.matrix if isinstance(before, Product) else operand.matrix  # type: ignore[union-attr]
+            raise self.error(
+                position_of(first),
+                f"two vectors side by side with the matrix {matrix} can be multiplied in two orders, which differ",
+                rf"write ({matrix} h) \odot z or {matrix} (h \odot z)",
+            )
+
+    def is_number(self, node: Expression) -> bool:
+        """Say whether an expression is a number or a name of one."""
         return is_constant(node) or (isinstance(node, Symbol) and node.name in self.constants)
 
     def _take(self, items: list[Expression]) -> tuple[Expression, list[Expression]]:
         """The first operand of a sequence, and what is left."""
         first, rest = items[0], items[1:]
-        if isinstance(first, Symbol) and rest and self._calls(first):
+        if isinstance(first, Symbol) and rest and self.calls(first):
             return self._call(first, rest)
-        if isinstance(first, Symbol) and self._is_matrix(first):
+        if isinstance(first, Symbol) and self.is_matrix(first):
             return self._product(first, rest)
-        if len(rest) == 1 and isinstance(rest[0], Symbol) and self._is_matrix(rest[0]):
+        if len(rest) == 1 and isinstance(rest[0], Symbol) and self.is_matrix(rest[0]):
             # Row convention, x W: the same product with the matrix written on the right.
             return self._product(rest[0], [first])
         self._check_callable(first, rest)
@@ -186,7 +212,8 @@ class Meaning:
                 f"functions: {', '.join(known)}",
             )
 
-    def _calls(self, first: Symbol) -> bool:
+    def calls(self, first: Symbol) -> bool:
+        """Say whether a name is a function here, which takes what follows."""
         return first.name not in self.defined and is_function(first.name, self.functions)
 
     def _call(self, first: Symbol, rest: list[Expression]) -> tuple[Expression, list[Expression]]:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from lark import Lark, Token, Transformer, v_args
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken, VisitError
 
+from elman.equations.carets import caret_error
 from elman.equations.expressions import Apply, Bracket, Expression, Number, Position, Sequence, Symbol
 from elman.equations.functions import ALIASES, FUNCTIONS, OUTPUT_FUNCTIONS
 from elman.equations.symbols import ACCENTS, FONTS, Written, take_latex_apart, take_plain_apart
+from elman.equations.typesetting import flat, one_a_piece, refuse_derivative
 from elman.errors import EquationError
 
 _GRAMMAR = r"""
@@ -20,14 +22,15 @@ equation: side "=" side
 _MINUS: /[-−–]/
 ?term: sequence | term TIMES sequence -> multiply | term "/" sequence -> divide
 sequence: factor+
-?factor: number | symbol | group | bracket | fraction | call
+?factor: number | symbol | group | bracket | fraction | call | power
 number: NUMBER
 symbol: SYMBOL
 group: "(" sum (SEPARATOR sum)* ")" | "{" sum "}" | "\\{" sum "\\}"
 bracket: "[" sum (SEPARATOR sum)* "]"
 fraction: FRACTION "{" sum "}" "{" sum "}"
 call: CALL "{" sum "}"
-SEPARATOR: /[,;]/
+power: EXP "{" sum "}"
+SEPARATOR: /[,;¦]/
 NUMBER.3: /\d+(\.\d*)?([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?/
 %ignore /[ \t\r\n]+/
 """
@@ -42,17 +45,21 @@ _COMMAND = rf"(?:{_ACCENTED}|\\(?!{_OPERATORS}(?![A-Za-z]))[A-Za-z]+)"
 _PLAIN_NAME = r"[^\W\d_](?:\w|[₋₊])*(?:(?<=_)\{[^{}]*\})?(?:(?<=_[tnk])[+-]1(?![\w.]))?"
 _PLAIN_ACCENT = r"(?:~|\^(?!\w)|\^T(?!\w)|>(?=[\s,\]<])|<(?=[\s,\]]))"
 _PLAIN_TIME = r"(?:<(?:[a-z](?:\s*[+-]\s*\d)?|0)>)"
+# e^{t-1} and e^{<t>} are a value called e at a time; any other e^{...} is an exponential. A digit alone is a power.
+_TIME_ABOVE = r"\s*\{\s*(?:<|\\langle|\(?[tnk](?:\s*[+-]\s*\d+)?\)?\s*\}|\d+\s*\}|\(0\)|\\?(?:top|T)\s*\})"
 _TERMINALS = {
     "latex": rf"""
 TIMES.5: /\*|\\(odot|circ|cdot|times|ast|star|bullet|otimes)(?![A-Za-z])|⊙|∘|·|×/
 FRACTION.6: /\\[dt]?frac/
 CALL.6: /\\sqrt(?=\s*\{{)/
+EXP.6: /(e|\\(mathrm|text|operatorname)\s*\{{\s*e\s*\}})\s*\^(?=\s*\{{)(?!{_TIME_ABOVE})/
 SYMBOL.2: /({_COMMAND}|\{{\s*(?:{_COMMAND}|[A-Za-z])\s*\}}(?=\s*[_^])|(?:{_WORDS})(?![A-Za-z])|[^\W\d_]){_SCRIPT}*/
 """,
     "plain": rf"""
 TIMES.5: /\*|⊙|∘|·|×/
 FRACTION.6: /\\frac/
 CALL.6: /\\sqrt(?=\s*\{{)/
+EXP.6: /e\s*\^(?=\s*\{{)(?!{_TIME_ABOVE})/
 SYMBOL.2: /{_PLAIN_NAME}{_PLAIN_ACCENT}?{_PLAIN_TIME}?/
 """,
 }
@@ -61,10 +68,12 @@ _PARSERS = {
     for notation, terminals in _TERMINALS.items()
 }
 
-_CLEAN_LATEX = [
+_NO_EQUATION = [
     r"(?<!\\)%.*",
-    r"\{?\s*\\begin\s*\{[^}]*\}(?:\[[^\]]*\])?(?:\{[lcr|]+\})?|\\end\s*\{[^}]*\}\s*\}?",
     r"[,.;]?\s*\\(?:text|mbox|mathrm|quad|qquad)\s*(?:\{\s*)?(?:where|with|and|for|if)\b.*$",
+]
+_CLEAN_LATEX = [
+    r"\{?\s*\\begin\s*\{[^}]*\}(?:\[[^\]]*\])?(?:\{[lcr|]+\})?|\\end\s*\{[^}]*\}\s*\}?",
     r"\\(?:left|right|[bB]igg?[lrm]?)(?![A-Za-z])\.?",
     r"\\(?:label|tag|eqref)\s*\{[^}]*\}",
     r"(?<!\\)\\(?:quad|qquad|nonumber|notag|displaystyle|limits|hfill|hspace\{[^}]*\}|,|;|:|!|\s)(?![A-Za-z])",
@@ -107,15 +116,6 @@ class SizeLine:
 def is_latex(text: str) -> bool:
     """Say whether `text` is written in LaTeX: it has a command, a dollar sign or a superscript in braces."""
     return re.search(r"\\[A-Za-z(\[\\]|\^\s*\{|\$", text) is not None
-
-
-def caret_error(text: str, position: Position, message: str, hint: str | None = None) -> EquationError:
-    """Build an error that shows the line of `text` with a caret below the place."""
-    lines = text.splitlines() or [""]
-    line = lines[min(position.line, len(lines) - 1)]
-    column = min(position.column, len(line))
-    pad = "".join("\t" if letter == "\t" else " " for letter in line[:column])
-    return EquationError(f"line {position.line + 1}: {message}\n    {line}\n    {pad}^", hint)
 
 
 def parse(text: str) -> tuple[list[RawEquation], list[SizeLine]]:
@@ -165,7 +165,8 @@ def _lines_of(text: str, start: int, end: int) -> range:
 def _statements(text: str, notation: str) -> list[list[tuple[str, Position]]]:
     """The characters of each equation with their places; what only decorates is blanked, not removed."""
     found: list[list[tuple[str, Position]]] = []
-    for number, line in enumerate((_without_prose(text) if notation == "latex" else text).splitlines()):
+    lines = _without_prose(flat(text)) if notation == "latex" else text
+    for number, line in enumerate(lines.splitlines()):
         for start, piece in _pieces(_clean(line, notation), notation):
             if not piece.strip():
                 continue
@@ -201,6 +202,12 @@ def _clean(line: str, notation: str) -> str:
     if "=" in line:
         # A line that goes on with the equation before may begin with a minus, which is no bullet.
         patterns.insert(1, _BULLET)
+    if notation == "latex":
+        line = one_a_piece(_blanked(line, _NO_EQUATION))
+    return _blanked(line, patterns)
+
+
+def _blanked(line: str, patterns: list[str]) -> str:
     for pattern in patterns:
         line = re.sub(pattern, lambda match: " " * len(match[0]), line)
     return line
@@ -209,6 +216,7 @@ def _clean(line: str, notation: str) -> str:
 def _parse_statement(text: str, characters: list[tuple[str, Position]], notation: str) -> RawEquation:
     statement = "".join(letter for letter, _ in characters)
     places = [place for _, place in characters]
+    refuse_derivative(text, statement, places)
     try:
         tree = _PARSERS[notation].parse(statement)
     except UnexpectedInput as error:
@@ -314,6 +322,9 @@ class _Builder(Transformer):  # type: ignore[type-arg]
 
     def fraction(self, meta: object, items: list[Expression]) -> Expression:
         return Apply("div", (items[1], items[2]), self._at(meta))
+
+    def power(self, meta: object, items: list[Expression]) -> Expression:
+        return Apply("exp", (items[1],), self._at(meta))
 
     def call(self, meta: object, items: list[Expression]) -> Expression:
         return Apply("sqrt", (items[1],), self._at(meta))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from elman.equations.carets import caret_error
 from elman.equations.expressions import (
     Apply,
     Bracket,
@@ -20,7 +21,7 @@ from elman.equations.expressions import (
 )
 from elman.equations.functions import ALIASES, FUNCTIONS, OUTPUT_FUNCTIONS
 from elman.equations.meaning import Meaning, is_constant, is_function
-from elman.equations.notation import RawEquation, SizeLine, caret_error, is_latex, parse
+from elman.equations.notation import RawEquation, SizeLine, is_latex, parse
 from elman.equations.symbols import is_matrix_name
 from elman.equations.times import Times
 from elman.errors import EquationError, nearest
@@ -112,6 +113,7 @@ class _Resolver:
             functions=self.functions,
             shift=self.shift,
             implicit=is_latex(self.text),
+            timed=self._timed(lines),
         )
         # An open g stands for tanh inside a cell, and for softmax where a line defines a prediction, y^.
         outside = replace(meaning, functions={"g": "softmax", **self.functions})
@@ -186,7 +188,7 @@ class _Resolver:
                 raise self.error(
                     Position(line, position_of(left).column),
                     "the left side of an equation must be one name",
-                    "write name = expression",
+                    _remedy_of_left_side(left),
                 )
             name = left.name
             reserved = (
@@ -211,6 +213,13 @@ class _Resolver:
                 )
             defined[name] = left.position
         return defined
+
+    def _timed(self, lines: list[tuple[Expression, Expression, int]]) -> frozenset[str]:
+        """Names that their line, or the input everywhere, marks with a time."""
+        defined = {left.name for left, _, _ in lines if isinstance(left, Symbol) and left.time is not None}
+        read = (node for _, right, _ in lines for node in walk(right) if isinstance(node, Symbol))
+        is_input = any(node.name == self.input and node.time is not None for node in read)
+        return frozenset(defined | ({self.input} if self.input and is_input else set()))
 
     def _find_input(self, lines: list[tuple[Expression, Expression, int]]) -> str | None:
         """The one undefined name that is marked with a time, or is called x or u."""
@@ -305,6 +314,18 @@ class _Resolver:
             f"a cycle within one step: {' <- '.join(loop)}",
             f"one of them must read the step before, as {loop[0]}<t-1>",
         )
+
+
+def _remedy_of_left_side(left: Expression) -> str:
+    if isinstance(left, Bracket):
+        return "write one equation for each entry: i = ..., f = ..."
+    first = left.items[0] if isinstance(left, Sequence) else None
+    if isinstance(first, Symbol) and is_function(first.name, {}):
+        return f"leave this line out where it defines the known function {first.name}"
+    letters = [item.name for item in left.items if isinstance(item, Symbol)] if isinstance(left, Sequence) else []
+    if len(letters) > 1:
+        return rf"write name = expression; in LaTeX a name of several letters is \mathrm{{{''.join(letters)}}}"
+    return "write name = expression"
 
 
 def _is_softmax(node: Expression) -> bool:

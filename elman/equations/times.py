@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from elman.equations.carets import caret_error
 from elman.equations.expressions import Expression, Number, Position, Symbol, children, with_children
-from elman.equations.notation import RawEquation, caret_error
+from elman.equations.notation import RawEquation
 from elman.equations.symbols import Written, is_matrix_name, time_of
 from elman.errors import EquationError
 

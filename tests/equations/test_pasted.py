@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from elman.equations import Cell
+from elman.errors import EquationError
 
 PASTED = {
     "pytorch_lstm": (
@@ -124,6 +125,47 @@ h_t = \tanh(W h_{t-1} + U x_t + b)
 h = tanh(W h<t-1> + U x + b)
 """,
     ),
+    "columns": (
+        r"""z_t = \sigma\left(W_z \begin{bmatrix} h_{t-1} \\ x_t \end{bmatrix} + b_z\right) \\
+h_t = z_t \odot h_{t-1} + (1 - z_t) \odot \tanh\left(W \begin{pmatrix}
+    h_{t-1} \\
+    z_t \\[2pt]
+    x_t \\
+\end{pmatrix} + V \left[\begin{array}{c} x_t \\ z_t \end{array}\right]\right)""",
+        """
+z = sigmoid(W_z [h<t-1>, x] + b_z)
+h = z * h<t-1> + (1 - z) * tanh(W [h<t-1>, z, x] + V [x, z])
+""",
+    ),
+    "several_on_a_line": (
+        r"""i_t = \sigma(W_i [h_{t-1}, x_t]), \quad f_t = \sigma(W_f [h_{t-1}; x_t]),\; g_t = \tanh(W_g x_t) \qquad t = 1, \dots, T
+c_t = f_t \odot c_{t-1} + i_t \odot g_t, h_t = \max(c_t, 0), \quad \forall t \in \{1, 2\}""",
+        """
+i = sigmoid(W_i [h<t-1>, x])
+f = sigmoid(W_f [h<t-1>, x])
+g = tanh(W_g x)
+c = f * c<t-1> + i * g
+h = max(c, 0)
+""",
+    ),
+    "logistic_spelt_out": (
+        r"""z_t = \frac{1}{1 + e^{-(W_z x_t + U_z h_{t-1})}} \\ r_t = \frac{1}{\exp(- U_r h_{t-1} - b_r) + 1}
+n_t = \frac{e^{W x_t} - e^{-W x_t}}{e^{W x_t} + e^{-W x_t}}
+h_t = e^{-\tau} z_t h_{t-1} + r_t n_t \\ \tau = 0.5""",
+        """
+z = sigmoid(W_z x + U_z h<t-1>)
+r = sigmoid(U_r h<t-1> + b_r)
+n = tanh(W x)
+h = exp(-tau) * z * h<t-1> + r * n
+tau = 0.5
+""",
+    ),
+    "value_called_e": (
+        r"""e^{<t>} = \tanh(W e^{<t-1>} + U x^{<t>})""",
+        """
+e = tanh(W e<t-1> + U x)
+""",
+    ),
     "trailing_words": (
         r"""h_t = \tanh(W h_{t-1} + U x_t + b), \text{ where } b \text{ is a bias}""",
         """
@@ -138,3 +180,56 @@ def test_what_is_pasted_is_understood(name: str) -> None:
     pasted, meant = PASTED[name]
     assert Cell(pasted) == Cell(meant)
     assert Cell(Cell(pasted).latex()) == Cell(meant)
+
+
+GATED = r"z_t = \sigma(W x_t) \\ r_t = \sigma(V x_t) \\ h_t = "
+REFUSED = {
+    GATED + r"zz_t \odot h_{t-1} + r_t": "'zz_t' reads letter by letter, as a product; did you mean 'z_t'?",
+    GATED + r"\tanh(U zz_t) + r_t h_{t-1}": "z stands without its time beside another name",
+    GATED + r"z_t h_{t-1} + \tanh(U xx_t) + r_t": "x stands without its time beside another name",
+    GATED + r"z_t h_{t-1} + bz_t + r_t": "the bias b stands beside another name",
+    GATED + r"z_t h_{t-1} + ot_t + r_t": "unknown name 'o' in 'ot_t'; did you mean 'z_t'?",
+    GATED + r"\tanh(U h_{t-1} z_t + b) + r_t": "with the matrix U can be multiplied in two orders",
+    GATED + r"\tanh(z_t h_{t-1} U + b) + r_t": "with the matrix U can be multiplied in two orders",
+    r"out_t = \tanh(W h_{t-1} + U x_t)": r"a name of several letters is \mathrm{out}",
+    r"\sigma(a) = \frac{1}{1+e^{-a}} \\ h_t = \sigma(W h_{t-1} + U x_t)": "leave this line out",
+    r"h_t = \tanh([W & U] \begin{bmatrix} W & U \end{bmatrix} [h_{t-1}, x_t])": "several columns must not be written out",
+    r"\begin{bmatrix} i_t \\ f_t \end{bmatrix} = \sigma(W [h_{t-1}, x_t])": "write one equation for each entry",
+    r"\tau \frac{dh}{dt} = -h + \tanh(W h + U x)": "got the derivative of h",
+    r"\tau \frac{\mathrm{d} \mathbf{v}(t)}{\mathrm{d} t} = -v + W x": "becomes v_t = v_{t-1} + 0.1 * (f)",
+    "tau * dh/dt = -h + tanh(W h + U x)": "a cell is a step in time, not a differential equation",
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_what_would_be_misread_is_refused_with_a_remedy(text: str) -> None:
+    with pytest.raises(EquationError) as caught:
+        Cell(text)
+    assert REFUSED[text] in str(caught.value)
+    assert caught.value.hint and "^\n" in str(caught.value)
+
+
+def test_the_caret_stands_below_the_slip() -> None:
+    with pytest.raises(EquationError) as caught:
+        Cell(
+            "\\begin{align}\nz_t &= W \\begin{bmatrix}\n h_{t-1} \\\\\n x_t\\end{bmatrix}, \\quad h_t = zz_t\n\\end{align}"
+        )
+    _, line, caret = str(caught.value).splitlines()[:3]
+    assert line[caret.index("^") :] == "zz_t"
+
+
+PRODUCTS = {
+    r"z_t h_{t-1}": "z * h<t-1>",
+    r"z_th_{t-1}": "z * h<t-1>",
+    r"(1 - z_t) h_{t-1}": "(1 - z) * h<t-1>",
+    r"2 z_t h_{t-1}": "2 * z * h<t-1>",
+    r"z_t \tanh(h_{t-1})": "z * tanh(h<t-1>)",
+    r"w_h h_{t-1} z_t": "w_h * h<t-1> * z",
+    r"W_1 x_t W_2 h_{t-1} + z_t": "(W_1 x) * (W_2 h<t-1>) + z",
+}
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_products_of_papers_stay_products(product: str) -> None:
+    pasted, meant = rf"z_t = \sigma(W x_t) \\ h_t = {product}", f"z = sigmoid(W x)\nh = {PRODUCTS[product]}"
+    assert Cell(pasted, output="h") == Cell(meant, output="h")
