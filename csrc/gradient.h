@@ -6,7 +6,9 @@
 
 namespace elman::ELMAN_TARGET_NAMESPACE {
 
-inline constexpr int block_rows = 6, block_columns = 64, depth_at_once = 640;
+// What a block of the right factor holds stays in a near cache while the rows of the left one go by, and what is packed of
+// the left one at a time stays in the second-level cache while all of the right one goes by.
+inline constexpr int block_rows = 6, left_rows = 16 * block_rows, block_columns = narrow ? unit : 64, depth_at_once = 640;
 
 template <int Q>
 inline Kernel outer_of(int rows) {
@@ -75,6 +77,8 @@ inline void add_matrix(const Bound& bound, const Accumulation& acc, int depth, i
     const int columns = std::min(block_columns, acc.right_width - n), units = (columns + unit - 1) / unit;
     for (int m = from; m < to; m += block_rows) {
       const int rows = std::min(block_rows, to - m);
+      // Gradients of large weights lie in memory, and come nearer while the block is computed.
+      for (int r = 0; r < rows; ++r) __builtin_prefetch(out + (m + r) * stride + n, 1);
       const Sink sink{block, static_cast<size_t>(units * unit), nullptr, 0};
       outer_kernel(rows, units)(depth, left + static_cast<size_t>(m - from) * depth, 0, right + static_cast<size_t>(n) * depth, 0, &sink, {});
       add_block(block, units * unit, rows, columns, out + m * stride + n, stride);
@@ -94,17 +98,11 @@ inline void add_vector(const Bound& bound, const Accumulation& acc, int64_t firs
   }
 }
 
-inline size_t left_floats(const Plan& plan) {
-  int widest = 0;
-  for (const Accumulation& acc : plan.accumulations) widest = std::max(widest, acc.left_width);
-  return static_cast<size_t>(padded(widest)) * depth_at_once;
-}
-
 // Room for the right factors, which all threads read, and for one left factor of each thread.
 inline size_t gradient_floats(const Plan& plan, int threads) {
   size_t columns = 0;
   for (const Accumulation& acc : plan.accumulations) columns += padded(acc.left_width) + padded(acc.right_width);
-  return columns * depth_at_once + left_floats(plan) * threads;
+  return (columns + static_cast<size_t>(left_rows) * threads) * depth_at_once;
 }
 
 // Add what rows [first, first + depth) give to this thread's share of all gradients with one left factor.
@@ -112,11 +110,13 @@ inline void add_products(const Bound& bound, int factor, int64_t first, int dept
   const PackedFactor& f = bound.factors[factor];
   int from, to;
   share(f.width, index, threads, from, to);
-  if (from == to) return;
-  pack_left(bound.row(f.operand, first) + from, bound.slot_stride_of[f.operand.index], depth, to - from, left);
-  for (size_t n = 0; n < bound.plan.accumulations.size(); ++n)
-    if (bound.left_factor[n] == factor)
-      add_matrix(bound, bound.plan.accumulations[n], depth, from, to, left, right + static_cast<size_t>(bound.factors[bound.right_factor[n]].column) * depth);
+  for (; from < to; from += left_rows) {
+    const int end = std::min(from + left_rows, to);
+    pack_left(bound.row(f.operand, first) + from, bound.slot_stride_of[f.operand.index], depth, end - from, left);
+    for (size_t n = 0; n < bound.plan.accumulations.size(); ++n)
+      if (bound.left_factor[n] == factor)
+        add_matrix(bound, bound.plan.accumulations[n], depth, from, end, left, right + static_cast<size_t>(bound.factors[bound.right_factor[n]].column) * depth);
+  }
 }
 
 // Add what rows [first, last) give to this thread's share of every gradient. The threads pack right factors once, meet,

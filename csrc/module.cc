@@ -12,6 +12,7 @@
 #include "arena.h"
 #include "arrays.h"
 #include "dispatch.h"
+#include "openmp.h"
 
 namespace nb = nanobind;
 using namespace elman;
@@ -304,6 +305,7 @@ NB_MODULE(_engine, m) {
   m.def("floats", &floats, nb::arg("shape"), "An array of arbitrary contents from the engine's memory.");
   m.def("fingerprint", &fingerprint, nb::arg("parameters"), "A number that changes when sampled values of arrays do.");
   m.def("function", &call_function, "One operation on arrays, for tests.");
+  m.def("share_openmp", &share_openmp, "Run on the threads of torch's OpenMP from now on, if they are to be had; says whether.");
   m.def("idle_bytes", &idle_bytes, "Bytes that lie idle in the arena.");
   m.def("taken_bytes", &taken_bytes, "Bytes of the arena that are in use.");
   m.def("idle_limit", &idle_limit, "Bytes that may lie idle.");

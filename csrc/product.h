@@ -11,35 +11,42 @@ namespace elman::ELMAN_TARGET_NAMESPACE {
 
 inline constexpr int unit = 16;  // columns of the narrowest panel
 
+// A wide target keeps the sums of a whole panel in registers. A narrow one multiplies a unit at a time, and its panels
+// hold the units one after the other: a unit among others is read a line in four, which fall into a quarter of the
+// sets of the first-level cache.
+inline constexpr bool narrow = Vec::lanes < 16;
+
 // Columns of one target in a panel: panels are two vectors of 16 wide where there are few targets.
 inline int panel_columns(int targets) { return targets <= 2 ? 2 * unit : unit; }
 
-// A panel holds, for each step of the depth, panel_columns of each target; columns beyond the width are zero.
+// A panel holds, for each step of the depth, panel_columns of each target (narrow: for each target and unit, a unit for
+// each step of the depth); columns beyond the width are zero.
 inline size_t panel_floats(const Group& group) {
   return static_cast<size_t>(panel_columns(static_cast<int>(group.targets.size()))) * group.targets.size() * group.depth;
 }
 
 inline size_t packed_floats(const Group& group) { return static_cast<size_t>(column_granule) * group.targets.size() * group.depth; }
 
+// A factor's columns [column, column + columns), of which `real` exist, to rows of `out` that lie `row` apart.
+inline void pack_factor(const Factor& f, int depth, const float* w, size_t stride, int column, int columns, int real, float* out, size_t row) {
+  if (f.transposed) {  // target column j takes W[k, j]
+    for (int k = 0; k < depth; ++k)
+      for (int j = 0; j < columns; ++j) out[k * row + j] = j < real ? w[k * stride + column + j] : 0.0f;
+  } else {  // target column j takes W[j, k]; blocks of 16 in depth, so that lines of `out` are written while in cache
+    for (int k0 = 0; k0 < depth; k0 += 16)
+      for (int j = 0; j < columns; ++j)
+        for (int k = k0; k < std::min(k0 + 16, depth); ++k) out[k * row + j] = j < real ? w[(column + j) * stride + k] : 0.0f;
+  }
+}
+
 inline void pack_panel(const Group& group, int width, int column, const float* const* parameters, const int* strides, float* out) {
   const int columns = panel_columns(static_cast<int>(group.targets.size()));
-  const int real = std::clamp(width - column, 0, columns);
-  const int row = columns * static_cast<int>(group.factors.size());
-  for (size_t g = 0; g < group.factors.size(); ++g) {
-    const Factor& f = group.factors[g];
-    const int stride = strides[f.parameter];
-    const float* w = parameters[f.parameter] + f.first_column;
-    float* to = out + g * columns;
-    if (f.transposed) {  // target column j takes W[k, j]
-      for (int k = 0; k < group.depth; ++k)
-        for (int j = 0; j < columns; ++j) to[static_cast<size_t>(k) * row + j] = j < real ? w[static_cast<size_t>(k) * stride + column + j] : 0.0f;
-    } else {  // target column j takes W[j, k]; blocks of 16 in depth, so that lines of `out` are written while in cache
-      for (int k0 = 0; k0 < group.depth; k0 += 16)
-        for (int j = 0; j < columns; ++j)
-          for (int k = k0; k < std::min(k0 + 16, group.depth); ++k)
-            to[static_cast<size_t>(k) * row + j] = j < real ? w[static_cast<size_t>(column + j) * stride + k] : 0.0f;
-    }
-  }
+  const int run = narrow ? unit : columns;
+  const size_t row = narrow ? unit : columns * group.factors.size();
+  for (const Factor& f : group.factors)
+    for (int shift = 0; shift < columns; shift += run, out += narrow ? static_cast<size_t>(group.depth) * unit : run)
+      pack_factor(f, group.depth, parameters[f.parameter] + f.first_column, strides[f.parameter], column + shift, run,
+                  std::clamp(width - column - shift, 0, run), out, row);
 }
 
 inline void pack(const Group& group, int width, int column, const float* const* parameters, const int* strides, float* out) {
@@ -77,8 +84,8 @@ inline void prefetch_next(const Sink& sink, int row, int column, int columns) {
 template <int R, int G, int Q, int Panels, bool Packed = false>
 inline void kernel(int depth, const float* a, size_t a_stride, const float* panel, size_t panel_size, const Sink* sinks, Ahead ahead) {
   constexpr int parts = unit / Vec::lanes;  // native vectors in a unit
-  // A narrow target does its units one after the other, so that the sums stay in registers.
-  constexpr int wide = Vec::lanes == 16 ? Q : 1, groups_at_once = Vec::lanes == 16 ? G : 1;
+  constexpr int wide = narrow ? 1 : Q, groups_at_once = narrow ? 1 : G;
+  constexpr int row = narrow ? unit : G * Q * unit;  // of a panel, a step of the depth
   constexpr int at_once = Vec::lanes == 1 ? 1 : parts;
   constexpr int n = Panels * groups_at_once * wide * at_once;
   for (int g0 = 0; g0 < G; g0 += groups_at_once)
@@ -95,16 +102,17 @@ inline void kernel(int depth, const float* a, size_t a_stride, const float* pane
           for (int r = 0; r < R; ++r)
             sum[r][i] = sink.from ? Vec::load(sink.from + r * sink.from_stride + which(i) * Q * unit + column(i)) : Vec::all(0.0f);
         }
-        const float* w = panel;
+        const float* w = narrow ? panel + static_cast<size_t>(g0 * Q + q0) * depth * unit : panel;
+        const auto weight = [&](int i) { return narrow ? column(i) - q0 * unit : target(i) * Q * unit + column(i); };
         for (int k = 0, line = 0; k < depth; ++line) {
           // What the sums of the next columns start from and end in is often not in the cache, and comes nearer meanwhile.
           const bool more = line < R * n;
           if (more) prefetch_next(sinks[target(line % n)], line / n, which(line % n) * Q * unit + column(line % n), Q * unit);
           for (int i = 0; more && i < ahead.lines; ++i, ahead.data += 16) __builtin_prefetch(ahead.data, 0, 2);
-          for (const int end = more ? k + depth / (R * n) : depth; k < end; ++k, w += G * Q * unit) {
+          for (const int end = more ? k + depth / (R * n) : depth; k < end; ++k, w += row) {
             Vec b[n];
 #pragma GCC unroll 32
-            for (int i = 0; i < n; ++i) b[i] = Vec::load(w + which(i) * panel_size + target(i) * Q * unit + column(i));
+            for (int i = 0; i < n; ++i) b[i] = Vec::load(w + which(i) * panel_size + weight(i));
 #pragma GCC unroll 32
             for (int r = 0; r < R; ++r) {
               const Vec x = Vec::all(Packed ? a[static_cast<size_t>(k) * R + r] : a[r * a_stride + k]);
@@ -145,6 +153,7 @@ inline Kernel kernel_of(int rows) {
 }
 
 inline Kernel kernel_for(int targets, int rows) {
+  if constexpr (narrow) return kernel_of<1, 1>(rows);
   switch (targets) {
     case 1: return kernel_of<1, 2>(rows);
     case 2: return kernel_of<2, 2>(rows);
@@ -170,33 +179,65 @@ inline Kernel wide_kernel_for(int targets, int rows) {
   }
 }
 
+// Of target g, from a row and a column of the product's on.
+inline Sink sink_at(const Product& p, size_t g, int row, int shift) {
+  const View &to = p.to[g], &from = p.from[g];
+  return {to.data + row * to.stride + shift, to.stride, from.data ? from.data + row * from.stride + shift : nullptr, from.stride};
+}
+
+inline std::array<Sink, 4> sinks_at(const Product& p, int row, int shift) {
+  std::array<Sink, 4> sinks;
+  for (size_t g = 0; g < p.group.targets.size(); ++g) sinks[g] = sink_at(p, g, row, shift);
+  return sinks;
+}
+
+// Steps [k, k + depth) of a panel times all rows, in chunks of rows whose sums stay in registers. `columns`: of all targets.
+template <class SinksAt>
+inline void in_chunks(const Product& p, int targets, int k, int depth, const float* panel, size_t panel_size, int columns, SinksAt sinks_of) {
+  const int chunks = (p.rows + most_rows(targets) - 1) / most_rows(targets);
+  for (int i = 0, row = 0; i < chunks; ++i) {
+    const int count = (p.rows - row + chunks - i - 1) / (chunks - i);
+    Ahead next;
+    if (p.far) next = {panel + panel_size + panel_size / chunks * i, static_cast<int>(panel_size) / chunks / (count * columns)};
+    const auto sinks = sinks_of(row);
+    kernel_for(targets, count)(depth, p.operand.data + row * p.operand.stride + k, p.operand.stride, panel, panel_size, sinks.data(), next);
+    row += count;
+  }
+}
+
+inline constexpr int narrow_depth = 256;
+
+// A piece of a narrow panel meets all rows before the next one, so that it stays in the first-level cache.
+inline void multiply_panel(const Product& p, const float* panel, size_t panel_size, int shift) {
+  const int targets = static_cast<int>(p.group.targets.size()), width = panel_columns(targets), depth = p.group.depth;
+  if constexpr (!narrow) return in_chunks(p, targets, 0, depth, panel, panel_size, width * targets, [&](int row) { return sinks_at(p, row, shift); });
+  const int pieces = (depth + narrow_depth - 1) / narrow_depth;
+  for (int g = 0; g < targets; ++g)
+    for (int column = shift; column < shift + width; column += unit)
+      for (int i = 0; i < pieces; ++i) {
+        const int k = depth * i / pieces, count = depth * (i + 1) / pieces - k;
+        in_chunks(p, 1, k, count, panel, static_cast<size_t>(count) * unit, unit, [&](int row) {
+          Sink sink = sink_at(p, g, row, column);
+          if (i > 0) sink.from = sink.to, sink.from_stride = sink.to_stride;
+          return std::array{sink};
+        });
+        panel += static_cast<size_t>(count) * unit;
+      }
+}
+
 inline void multiply(const Product& p) {
   const int targets = static_cast<int>(p.group.targets.size()), width = panel_columns(targets), depth = p.group.depth;
   const size_t panel_size = panel_floats(p.group);
-  const auto sinks_at = [&](int row, int shift) {
-    std::array<Sink, 4> sinks;
-    for (int g = 0; g < targets; ++g)
-      sinks[g] = {p.to[g].data + row * p.to[g].stride + shift, p.to[g].stride,
-                  p.from[g].data ? p.from[g].data + row * p.from[g].stride + shift : nullptr, p.from[g].stride};
-    return sinks;
-  };
   const int together = panels_at_once(targets) * width;
   const Kernel wide = p.rows <= 2 ? wide_kernel_for(targets, p.rows) : nullptr;
   for (int shift = 0; shift < p.columns;) {
     const float* panel = p.packed + (p.column + shift) / width * panel_size;
     if (wide && shift + together <= p.columns) {
-      wide(depth, p.operand.data, p.operand.stride, panel, panel_size, sinks_at(0, shift).data(), {});
+      wide(depth, p.operand.data, p.operand.stride, panel, panel_size, sinks_at(p, 0, shift).data(), {});
       shift += together;
       continue;
     }
-    const int chunks = (p.rows + most_rows(targets) - 1) / most_rows(targets);
-    for (int i = 0, row = 0; i < chunks; ++i) {
-      const int count = (p.rows - row + chunks - i - 1) / (chunks - i);
-      Ahead next;
-      if (p.far) next = {panel + panel_size + panel_size / chunks * i, static_cast<int>(panel_size) / chunks / (count * width * targets)};
-      kernel_for(targets, count)(depth, p.operand.data + row * p.operand.stride, p.operand.stride, panel, panel_size, sinks_at(row, shift).data(), next);
-      row += count;
-    }
+    multiply_panel(p, panel, panel_size, shift);
     shift += width;
   }
 }

@@ -56,10 +56,11 @@ struct Vec {
   __m256 v;
 
   static Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
-  static Vec load(const float* p, int n) { return {_mm256_maskload_ps(p, mask(n))}; }
+  // Masked stores are microcode on some processors; most parts are whole.
+  static Vec load(const float* p, int n) { return n >= lanes ? load(p) : Vec{_mm256_maskload_ps(p, mask(n))}; }
   static Vec all(float x) { return {_mm256_set1_ps(x)}; }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
-  void store(float* p, int n) const { _mm256_maskstore_ps(p, mask(n), v); }
+  void store(float* p, int n) const { n >= lanes ? store(p) : _mm256_maskstore_ps(p, mask(n), v); }
   static __m256i mask(int n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
   }

@@ -7,6 +7,8 @@
 #include <thread>
 #include <vector>
 
+#include "openmp.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -27,7 +29,9 @@ class Team {
   void run(int threads, const Work& work) {
     std::unique_lock<std::mutex> mine(busy_, std::try_to_lock);
     Barrier alone(1);
-    if (threads <= 1 || !mine.owns_lock() || !grow(threads - 1)) return work(0, 1, alone);
+    if (threads <= 1 || !mine.owns_lock()) return work(0, 1, alone);
+    if (run_on_openmp(threads, work)) return;
+    if (!grow(threads - 1)) return work(0, 1, alone);
     Barrier barrier(threads);
     work_ = &work, barrier_ = &barrier, threads_ = threads;
     left_.store(static_cast<int>(helpers_.size()));
@@ -71,7 +75,10 @@ std::atomic<Team*> team{nullptr};
 std::once_flag watch_forks;
 
 Team& the_team() {
-  std::call_once(watch_forks, [] { pthread_atfork(nullptr, nullptr, [] { team.store(nullptr); }); });
+  std::call_once(watch_forks, [] { pthread_atfork(nullptr, nullptr, [] {
+      team.store(nullptr);
+      leave_openmp();
+    }); });
   Team* now = team.load();
   if (now) return *now;
   auto fresh = std::make_unique<Team>();

@@ -1,4 +1,5 @@
-// A team of threads for one call at a time. Between calls the helpers sleep in the kernel; they never spin there.
+// A team of threads for one call at a time: those of torch's OpenMP where that is shared (openmp.h), else a team of its own,
+// whose helpers sleep in the kernel between calls and never spin there.
 #pragma once
 
 #include <atomic>

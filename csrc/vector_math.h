@@ -8,7 +8,7 @@ namespace elman::ELMAN_TARGET_NAMESPACE {
 
 // exp: 2 ulp. x = n log 2 + r with |r| <= log(2) / 2; the polynomial is the Taylor series of degree 7, whose remainder
 // on that interval is below 4e-9; log 2 in two parts keeps r exact (Cody and Waite).
-inline Vec exponential(Vec x) {
+[[gnu::always_inline]] inline Vec exponential(Vec x) {
   // Beyond these the result is infinity or below the normal numbers, and the integers below would not hold n.
   const Vec clipped = choose(less(x, Vec::all(-104.0f)), Vec::all(-104.0f), choose(less(Vec::all(89.0f), x), Vec::all(89.0f), x));
   const Vec n = nearest(clipped * Vec::all(1.44269504088896341f));

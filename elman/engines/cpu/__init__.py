@@ -11,6 +11,11 @@ from elman.engines.cpu.operators import Choice, run_cell
 from elman.engines.sizes import widths
 from elman.equations import Cell
 from elman.errors import UsageError
+from elman.plans import native
+
+if native.available():
+    # torch's own threads spin for a while after each of its operations: others would wait for a processor meanwhile.
+    native.engine.share_openmp()
 
 
 def takes(x: Tensor, tensors: Mapping[str, Tensor]) -> bool:
