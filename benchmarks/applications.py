@@ -28,6 +28,7 @@ import torch
 import elman
 from benchmarks.application_rows import ROWS as TEXT_ROWS
 from benchmarks.application_rows import Row
+from benchmarks.engine import processor
 from benchmarks.signal_rows import SIGNAL_ROWS
 from benchmarks.tables import put_between_marks
 from elman.tensor_file import read_entries
@@ -65,6 +66,7 @@ def run_row(row: Row, data: Path, threads: int) -> dict[str, Any]:
             "parameters": count_parameters(folder / "run"),
             "items_per_second": speed(folder / "run"),
             "threads": threads,
+            "machine": machine(),
         }
 
 
@@ -92,19 +94,22 @@ def load(path: Path) -> dict[str, dict[str, Any]]:
     return {row["row"]: row for row in json.loads(path.read_text(encoding="utf-8"))["rows"]}
 
 
-def save(path: Path, rows: dict[str, dict[str, Any]]) -> None:
-    """Write the result file, whole or not at all."""
-    machine = {
-        "processor": platform.processor() or platform.machine(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+def machine() -> dict[str, str]:
+    """Return where and with what a row was measured."""
+    return {
+        "processor": processor(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "elman": elman.__version__,
     }
+
+
+def save(path: Path, rows: dict[str, dict[str, Any]]) -> None:
+    """Write the result file, whole or not at all."""
     ordered = [rows[row.name] for row in ROWS if row.name in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"machine": machine, "rows": ordered}, indent=1) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps({"rows": ordered}, indent=1) + "\n", encoding="utf-8")
     os.replace(temporary, path)
 
 

@@ -224,7 +224,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=1.0, help="time for each peer of a case (default 1)")
     parser.add_argument("--minutes", type=float, default=60.0, help="after these no case begins (default 60)")
     parser.add_argument("--again", action="store_true", help="measure rows anew that are in the result file")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="result file (default benchmarks/results/engine.json)")
+    parser.add_argument(
+        "--output", type=Path, default=RESULTS, help="result file (default benchmarks/results/engine.json)"
+    )
     return parser.parse_args(argv)
 
 
