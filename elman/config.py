@@ -11,7 +11,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from elman.errors import DataError, MissingInputError, StorageError, UsageError, nearest
 
-
 FullPath = Annotated[Path, AfterValidator(Path.absolute)]
 """A path that is found again from any folder: a run may be resumed from another one than where it began."""
 

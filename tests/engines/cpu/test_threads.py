@@ -1,5 +1,5 @@
-"""Threads of the engine: torch's own, two callers at once, children of a fork, flags of the processor; and the memory it
-keeps between calls.
+"""Threads of the engine: torch's own, two callers at once, children of a fork, flags of the processor; and the memory
+it keeps between calls.
 """
 
 from __future__ import annotations
@@ -137,8 +137,8 @@ def test_a_call_lets_other_threads_of_python_run() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("threads_of_child", [1, 2])
 def test_a_child_of_a_fork_computes_the_same_bits(threads_of_child: int) -> None:
-    """The runtime's threads do not live on in a child, which must not wait for them. torch itself would: as in the workers
-    of its DataLoader, its own operations are left one thread.
+    """The runtime's threads do not live on in a child, which must not wait for them. torch itself would: as in the
+    workers of its DataLoader, its own operations are left one thread.
     """
     code = f"""
         torch.set_num_threads(2)
