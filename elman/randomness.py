@@ -78,5 +78,21 @@ def bernoulli_mask(
         device: Where the mask is wanted; None for the CPU.
         dtype: Type of the mask; None for torch's default.
     """
-    uniform = torch.rand(tuple(shape), generator=draw_generator(purpose), dtype=torch.float32)
+    if torch.compiler.is_compiling():
+        # The ticket is a draw of torch's, so that a compiler takes no two masks for the same.
+        uniform: Tensor = torch.ops.elman.uniform(torch.randint(2**62, ()), list(shape), purpose)
+    else:
+        uniform = torch.rand(tuple(shape), generator=draw_generator(purpose), dtype=torch.float32)
     return (uniform < keep).to(device=device, dtype=dtype or torch.get_default_dtype())
+
+
+@torch.library.custom_op("elman::uniform", mutates_args=())
+def _uniform(ticket: Tensor, shape: list[int], purpose: str) -> Tensor:
+    """Draw as `bernoulli_mask` does, when a compiled programme runs; the ticket is the seed outside of `drawing`."""
+    current = torch.Generator().manual_seed(int(ticket)) if _current.get() is None else draw_generator(purpose)
+    return torch.rand(shape, generator=current, dtype=torch.float32)
+
+
+@_uniform.register_fake
+def _(ticket, shape, purpose):  # type: ignore[no-untyped-def]
+    return torch.empty(shape, dtype=torch.float32)

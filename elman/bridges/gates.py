@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from elman.engines.cpu.operators import RUNNERS, Choice, Runner, runner_for
+from elman.engines.cpu.runners import Choice, Program, Runner
 from elman.equations import Cell
 
 # The output first, so that states have torch's order.
@@ -46,6 +47,20 @@ _TEXT = {
 _GATES = {"LSTM": "ifgo", "LSTM_PROJECTED": "ifgo", "GRU": "rzn", "RNN_TANH": ("",), "RNN_RELU": ("",)}
 
 
+class Kind(NamedTuple):
+    """What parameters do not tell of a layer.
+
+    Args:
+        mode: "LSTM", "GRU", "RNN_TANH" or "RNN_RELU", as torch names it.
+        directions: D, 1 or 2.
+        halves: Products have factors of bfloat16.
+    """
+
+    mode: str
+    directions: int
+    halves: bool = False
+
+
 @dataclass(frozen=True)
 class Layer:
     """One layer of torch.nn in one direction.
@@ -56,6 +71,7 @@ class Layer:
         hidden_size: H.
         proj_size: P, size of the output of a projected LSTM; 0 without projection.
         bias: With biases.
+        halves: Products have factors of bfloat16.
     """
 
     mode: str
@@ -63,6 +79,7 @@ class Layer:
     hidden_size: int
     proj_size: int
     bias: bool
+    halves: bool = False
 
     @property
     def output_size(self) -> int:
@@ -111,7 +128,8 @@ def runner(layer: Layer, keep: bool) -> Runner:
     sizes = {"I": layer.input_size, "H": layer.hidden_size, "P": layer.output_size}
     equations = cell(layer)
     widths = {name: width for name, width in widths.items() if name in ("x", *equations.states)}
-    return RUNNERS[runner_for(equations, shapes(layer), sizes, widths, keep, Choice())]
+    choice = Choice(precision="bf16" if layer.halves else "float32")
+    return Program(equations, shapes(layer), sizes, widths, choice).runner(keep)
 
 
 def engine_weights(layer: Layer, weights: list[Tensor]) -> list[Tensor]:

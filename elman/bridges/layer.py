@@ -7,15 +7,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from elman.bridges.gates import Layer, engine_weights, runner, torch_gradients
-from elman.engines.cpu.operators import dense, empty
+from elman.bridges.gates import Kind, Layer, engine_weights, runner, torch_gradients
+from elman.engines.cpu.operators import dense
+from elman.engines.cpu.runners import empty
 
 
-def layer_of(mode: str, weights: Sequence[Tensor], directions: int) -> Layer:
+def layer_of(kind: Kind, weights: Sequence[Tensor]) -> Layer:
     """Return what torch's parameters of a layer describe: weight_ih, weight_hh, biases, projection, by direction."""
-    w_ih, w_hh, *others = weights[: len(weights) // directions]
+    w_ih, w_hh, *others = weights[: len(weights) // kind.directions]
     hidden, output = others[-1].shape[-1] if len(others) % 2 else w_hh.shape[1], w_hh.shape[1]
-    return Layer(mode, w_ih.shape[1], hidden, output if output != hidden else 0, len(others) > 1)
+    return Layer(kind.mode, w_ih.shape[1], hidden, output if output != hidden else 0, len(others) > 1, kind.halves)
 
 
 class _Call:
@@ -30,11 +31,10 @@ class _Call:
         batch_sizes: Tensor | None,
         start: Sequence[Tensor],
         weights: Sequence[Tensor],
-        mode: str,
-        directions: int,
+        kind: Kind,
         keep: bool,
     ) -> None:
-        self.layer = layer_of(mode, weights, directions)
+        self.layer, directions = layer_of(kind, weights), kind.directions
         self.runner, self.keep = runner(self.layer, keep), keep
         self.batch_sizes, self.leading = batch_sizes, x.shape[:-1]
         self.sequences = x.shape[1] if batch_sizes is None else int(batch_sizes[0])
@@ -78,8 +78,7 @@ def layer_forward(
     batch_sizes: Tensor | None,
     start: Sequence[Tensor],
     weights: Sequence[Tensor],
-    mode: str,
-    directions: int,
+    kind: Kind,
     keep: bool,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """Run a layer.
@@ -89,14 +88,13 @@ def layer_forward(
         batch_sizes: (T,) of packed rows; None for padded ones.
         start: Initial states (D, B, S), h and c; empty for zeros.
         weights: Torch's parameters, those of the first direction first.
-        mode: As torch names the kind of layer.
-        directions: D.
+        kind: Of layer, with its D directions.
         keep: Keep what the way back needs.
 
     Returns:
         y (T, B, D O) or (rows, D O), final states (D, B, S), and a workspace for each direction where they are kept.
     """
-    call = _Call(x, batch_sizes, start, weights, mode, directions, keep)
+    call, directions = _Call(x, batch_sizes, start, weights, kind, keep), kind.directions
     y = empty(*call.leading, directions * call.layer.output_size)
     final = [empty(directions, call.sequences, size) for size in call.layer.state_sizes]
     kept = [call.workspace() for _ in range(directions if keep else 1)]
@@ -113,8 +111,7 @@ def layer_backward(
     batch_sizes: Tensor | None,
     start: Sequence[Tensor],
     weights: Sequence[Tensor],
-    mode: str,
-    directions: int,
+    kind: Kind,
     wanted: Sequence[bool],
 ) -> tuple[Tensor | None, list[Tensor | None], list[Tensor | None]]:
     """Run a layer back.
@@ -123,20 +120,20 @@ def layer_backward(
         dy: Derivative of y; None for zero.
         d_final: Derivatives of the final states; None for zero.
         kept: Workspaces of the forward run.
-        x, batch_sizes, start, weights, mode, directions: As there.
+        x, batch_sizes, start, weights, kind: As there.
         wanted: Whether the derivative is, of x, of each initial state, of each parameter.
 
     Returns:
         Derivatives of x, of the initial states, of the parameters; None for those not wanted.
     """
-    call = _Call(x, batch_sizes, start, weights, mode, directions, True)
+    call = _Call(x, batch_sizes, start, weights, kind, True)
     want_start, want_weights = wanted[1 : 1 + len(start)], wanted[1 + len(start) :]
     dy = None if dy is None else dense(dy)
     d_final = [None if d is None else d.contiguous() for d in d_final]
     dx = empty(*x.shape) if wanted[0] else None
     d_start = [empty(*s.shape) if want else None for s, want in zip(start, want_start, strict=True)]
     d_weights: list[Tensor | None] = []
-    for d in range(directions):
+    for d in range(kind.directions):
         if kept[d][0]:  # derivatives have overwritten the values: a second way back needs them again
             _forward_again(call, d, kept[d])
         part = _zeros(call, d, want_weights[d * call.layer.arrays : (d + 1) * call.layer.arrays])

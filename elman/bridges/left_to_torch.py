@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn import Parameter
 
+from elman.engines.cpu.moment import watcher
 from elman.plans.native import MISSING, available
 
 
@@ -21,32 +21,30 @@ def because_of_parameters(weights: Sequence[object]) -> str | None:
 
 def because_of_input(tensors: Sequence[object]) -> str | None:
     """Return why torch runs a layer on these tensors now, or None where the engine does."""
-    return _because_of("the input", tensors) or _because_of_the_moment()
+    types = (torch.float32, torch.bfloat16) if in_halves() else (torch.float32,)
+    return _because_of("the input", tensors, types) or _because_of_the_moment()
 
 
-def _because_of(what: str, tensors: Sequence[object]) -> str | None:
+def in_halves() -> bool:
+    """Say whether torch's autocast asks for products in bfloat16, which the engine does."""
+    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+
+
+def _because_of(what: str, tensors: Sequence[object], types: Sequence[torch.dtype] = (torch.float32,)) -> str | None:
     for t in tensors:
         # Other classes of tensors have a meaning of their own.
         if type(t) is not Tensor and type(t) is not Parameter:
             return f"{what} is a {type(t).__name__}"
-        if t.dtype != torch.float32 or not t.is_cpu:
+        if t.dtype not in types or not t.is_cpu:
             return f"{what} is {t.dtype} on {t.device.type}"
     return None
 
 
 def _because_of_the_moment() -> str | None:
-    if torch.is_autocast_enabled("cpu"):
-        return "autocast is on"
+    if torch.is_autocast_enabled("cpu") and not in_halves():
+        return f"autocast to {torch.get_autocast_dtype('cpu')} is on"
     if torch.compiler.is_exporting():
         return "the exported program is to run without Elman"
     if torch.compiler.is_compiling():
         return None
-    if torch._C._get_tracing_state() is not None:
-        return "the traced program is to run without Elman"
-    if torch._C._are_functorch_transforms_active():
-        return "a transform of torch.func is at work"
-    if forward_ad._current_level >= 0:
-        return "derivatives in forward mode are at work"
-    if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
-        return "a mode watches every operation"
-    return None
+    return watcher()

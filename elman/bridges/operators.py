@@ -7,16 +7,16 @@ third longer, forward and back.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.library import Library
 
+from elman.bridges.gates import Kind
 from elman.bridges.layer import layer_backward, layer_forward, layer_of
+from elman.engines.cpu.moment import untraced
 
 _KERNELS: dict[str, Any] = {
     "LSTM": torch._VF.lstm,
@@ -26,22 +26,7 @@ _KERNELS: dict[str, Any] = {
 }
 
 
-def _untraced(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Hide from torch.compile what runs below an operator; nothing is imported for it where nobody compiles."""
-    hidden: list[Callable[..., Any]] = []
-
-    @wraps(function)
-    def call(*arguments: Any) -> Any:
-        if "torch._dynamo" not in sys.modules:
-            return function(*arguments)
-        if not hidden:
-            hidden.append(torch.compiler.disable(function))  # type: ignore[no-untyped-call]
-        return hidden[0](*arguments)
-
-    return call
-
-
-_forward, _backward = _untraced(layer_forward), _untraced(layer_backward)
+_forward, _backward = untraced(layer_forward), untraced(layer_backward)
 
 
 class _Eager(torch.autograd.Function):
@@ -49,28 +34,28 @@ class _Eager(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, batch_sizes: Tensor | None, mode: str, directions: int, states: int, *tensors: Tensor
+        ctx: Any, x: Tensor, batch_sizes: Tensor | None, kind: Kind, states: int, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         start, weights = tensors[:states], tensors[states:]
-        y, final, kept = _forward(x, batch_sizes, start, weights, mode, directions, True)
+        y, final, kept = _forward(x, batch_sizes, start, weights, kind, True)
         ctx.set_materialize_grads(False)
-        ctx.mode, ctx.directions, ctx.states, ctx.batch_sizes = mode, directions, states, batch_sizes
+        ctx.kind, ctx.states, ctx.batch_sizes = kind, states, batch_sizes
         ctx.save_for_backward(x, *tensors, *kept)
         return y, *final
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None, *d_final: Tensor | None) -> tuple[Any, ...]:
         x, *tensors = ctx.saved_tensors
-        kept = [tensors.pop() for _ in range(ctx.directions)][::-1]
+        kept = [tensors.pop() for _ in range(ctx.kind.directions)][::-1]
         start, weights = tensors[: ctx.states], tensors[ctx.states :]
-        wanted = [ctx.needs_input_grad[0], *ctx.needs_input_grad[5:]]
-        call = x, ctx.batch_sizes, start, weights, ctx.mode, ctx.directions
+        wanted = [ctx.needs_input_grad[0], *ctx.needs_input_grad[4:]]
+        call = x, ctx.batch_sizes, start, weights, ctx.kind
         if torch.is_grad_enabled():
             dx, *others = _through_torch([dy, *d_final], *call, wanted)
         else:
             dx, d_start, d_weights = _backward(dy, d_final, kept, *call, wanted)
             others = [*d_start, *d_weights]
-        return dx, None, None, None, None, *others
+        return dx, None, None, None, *others
 
 
 def _through_torch(
@@ -79,12 +64,11 @@ def _through_torch(
     batch_sizes: Tensor | None,
     start: Sequence[Tensor],
     weights: Sequence[Tensor],
-    mode: str,
-    directions: int,
+    kind: Kind,
     wanted: Sequence[bool],
 ) -> list[Tensor | None]:
     """Derivatives that can be differentiated again (create_graph=True): torch's own."""
-    y, *final = run_torch(x, batch_sizes, start, weights, mode, directions)
+    y, *final = run_torch(x, batch_sizes, start, weights, kind)
     outputs = [(o, g) for o, g in zip((y, *final), gradients, strict=True) if g is not None]
     inputs = [t for t, want in zip((x, *start, *weights), wanted, strict=True) if want]
     found = iter(
@@ -100,11 +84,10 @@ def run_torch(
     batch_sizes: Tensor | None,
     start: Sequence[Tensor],
     weights: Sequence[Tensor],
-    mode: str,
-    directions: int,
+    kind: Kind,
 ) -> tuple[Tensor, ...]:
     """Run a layer by torch's kernel; arguments and values of `layer_forward`."""
-    layer = layer_of(mode, weights, directions)
+    layer, (mode, directions, _) = layer_of(kind, weights), kind
     sequences = x.shape[1] if batch_sizes is None else int(batch_sizes[0])
     start = start or [x.new_zeros(directions, sequences, size) for size in layer.state_sizes]
     state = list(start) if mode == "LSTM" else start[0]
@@ -117,16 +100,21 @@ def run_torch(
 # ---- the registered operators
 
 _LIBRARY: Any = Library("elman", "FRAGMENT")  # type: ignore[no-untyped-call]
-_ROWS = "Tensor x, Tensor? batch_sizes, Tensor[] start, Tensor[] weights, str mode, int directions"
+_ROWS = "Tensor x, Tensor? batch_sizes, Tensor[] start, Tensor[] weights, str mode, int directions, bool halves"
 _LIBRARY.define(f"layer_forward({_ROWS}, bool keep) -> (Tensor, Tensor[], Tensor[])")
 _GIVEN = "Tensor? dy, Tensor?[] d_final, Tensor[] kept"
 _LIBRARY.define(f"layer_backward({_GIVEN}, {_ROWS}, bool[] wanted) -> (Tensor, Tensor[], Tensor[])")
-_LIBRARY.impl("layer_forward", _forward, "CPU")
+
+
+def _registered_forward(*arguments: Any) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    *tensors, mode, directions, halves, keep = arguments
+    return _forward(*tensors, Kind(mode, directions, halves), keep)  # type: ignore[no-any-return]
 
 
 def _registered_backward(*arguments: Any) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """`layer_backward` with empty tensors for None, which operators cannot return."""
-    dx, d_start, d_weights = _backward(*arguments)
+    *tensors, mode, directions, halves, wanted = arguments
+    dx, d_start, d_weights = _backward(*tensors, Kind(mode, directions, halves), wanted)
     return _or(dx), [_or(d) for d in d_start], [_or(d) for d in d_weights]
 
 
@@ -134,12 +122,13 @@ def _or(tensor: Tensor | None) -> Tensor:
     return torch.empty(0) if tensor is None else tensor
 
 
+_LIBRARY.impl("layer_forward", _registered_forward, "CPU")
 _LIBRARY.impl("layer_backward", _registered_backward, "CPU")
 
 
 @torch.library.register_fake("elman::layer_forward", lib=_LIBRARY)
-def _(x, batch_sizes, start, weights, mode, directions, keep):  # type: ignore[no-untyped-def]
-    layer = layer_of(mode, weights, directions)
+def _(x, batch_sizes, start, weights, mode, directions, halves, keep):  # type: ignore[no-untyped-def]
+    layer = layer_of(Kind(mode, directions, halves), weights)
     if batch_sizes is None:
         sequences = x.shape[1]
     else:
@@ -151,13 +140,13 @@ def _(x, batch_sizes, start, weights, mode, directions, keep):  # type: ignore[n
 
 
 @torch.library.register_fake("elman::layer_backward", lib=_LIBRARY)
-def _(dy, d_final, kept, x, batch_sizes, start, weights, mode, directions, wanted):  # type: ignore[no-untyped-def]
+def _(dy, d_final, kept, x, batch_sizes, start, weights, mode, directions, halves, wanted):  # type: ignore[no-untyped-def]
     some = [t.new_empty(t.shape if want else 0) for t, want in zip([x, *start, *weights], wanted, strict=True)]
     return some[0], some[1 : 1 + len(start)], some[1 + len(start) :]
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
-    x, batch_sizes, start, weights, ctx.mode, ctx.directions, _ = inputs
+    x, batch_sizes, start, weights, *ctx.kind, _ = inputs
     ctx.counts, ctx.packed = (len(start), len(weights)), batch_sizes is not None
     ctx.wanted = [t.requires_grad for t in (x, *start, *weights)]
     ctx.save_for_backward(x, *start, *weights, *output[2], *([batch_sizes] if ctx.packed else []))
@@ -168,10 +157,10 @@ def _back(ctx: Any, dy: Tensor | None, d_final: list[Tensor | None], _: Any) -> 
     batch_sizes = tensors.pop() if ctx.packed else None
     states, arrays = ctx.counts
     start, weights, kept = tensors[:states], tensors[states : states + arrays], tensors[states + arrays :]
-    call = x, batch_sizes, start, weights, ctx.mode, ctx.directions, ctx.wanted
+    call = x, batch_sizes, start, weights, *ctx.kind, ctx.wanted
     found = torch.ops.elman.layer_backward(dy, d_final, kept, *call)
     flat = [d if want else None for d, want in zip((found[0], *found[1], *found[2]), ctx.wanted, strict=True)]
-    return flat[0], None, flat[1 : 1 + states], flat[1 + states :], None, None, None
+    return flat[0], None, flat[1 : 1 + states], flat[1 + states :], None, None, None, None
 
 
 torch.library.register_autograd("elman::layer_forward", _back, setup_context=_remember, lib=_LIBRARY)
@@ -182,18 +171,17 @@ def run_layer(
     batch_sizes: Tensor | None,
     start: Sequence[Tensor],
     weights: Sequence[Tensor],
-    mode: str,
-    directions: int,
+    kind: Kind,
 ) -> tuple[Tensor, list[Tensor]]:
     """Run a layer, differentiable; arguments and values of `layer_forward`."""
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *start, *weights))
     if torch.compiler.is_compiling():
-        y, final, _ = torch.ops.elman.layer_forward(x, batch_sizes, start, weights, mode, directions, keep)
+        y, final, _ = torch.ops.elman.layer_forward(x, batch_sizes, start, weights, *kind, keep)
         return y, final
     if not keep:
-        y, final, _ = _forward(x, batch_sizes, start, weights, mode, directions, False)
+        y, final, _ = _forward(x, batch_sizes, start, weights, kind, False)
         return y, final
     y, *final = _Eager.apply(  # type: ignore[no-untyped-call]
-        x, batch_sizes, mode, directions, len(start), *start, *weights
+        x, batch_sizes, kind, len(start), *start, *weights
     )
     return y, final

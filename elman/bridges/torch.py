@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from elman.bridges.left_to_torch import because_of_input, because_of_parameters
+from elman.bridges.gates import Kind
+from elman.bridges.left_to_torch import because_of_input, because_of_parameters, in_halves
 from elman.bridges.operators import run_layer
 
 __all__ = ["GRU", "LSTM", "RNN", "OnEngine"]
@@ -26,8 +27,11 @@ class OnEngine(nn.RNNBase if TYPE_CHECKING else object):  # type: ignore[misc]
 
     @property
     def engine(self) -> str:
-        """Who runs the layer with its present parameters: "cpu", Elman's engine, or "torch"."""
-        return "torch" if because_of_parameters(weights_of(self)) else "cpu"
+        """Who runs the layer with its present parameters: "cpu", Elman's engine, "cpu-bf16" where autocast asks for it,
+        or "torch"."""
+        if because_of_parameters(weights_of(self)):
+            return "torch"
+        return "cpu-bf16" if in_halves() else "cpu"
 
     @property
     def left_to_torch(self) -> str | None:
@@ -123,21 +127,39 @@ class _Call:
         return [tuple(s.shape) for s in self.states] == [(first, sequences, width) for width in widths]
 
     def run(self, weights: list[Tensor]) -> Any:
-        """Run the layers, from the first to the last."""
-        layer, directions = self.layer, 1 + self.layer.bidirectional
+        """Run the layers, from the first to the last; under autocast what comes out is of its type, as torch's is."""
+        layer, kind = self.layer, Kind(self.layer.mode, 1 + self.layer.bidirectional, in_halves())
+        types = self._types_under_autocast() if kind.halves else []
+        if kind.halves:
+            self.rows, self.states = self.rows.float(), [s.float() for s in self.states]
         states = [s if self.order is None else s.index_select(1, self.order) for s in self.states]
         arrays = len(weights) // layer.num_layers
         y, finals = self.rows, []
         for n in range(layer.num_layers):
             if n and layer.training and layer.dropout:
                 y = torch.dropout(y, layer.dropout, True)
-            start = [s if layer.num_layers == 1 else s[n * directions : (n + 1) * directions] for s in states]
+            start = [s if layer.num_layers == 1 else s[n * kind.directions : (n + 1) * kind.directions] for s in states]
             part = weights[n * arrays : (n + 1) * arrays]
-            y, final = run_layer(y, self.batch_sizes, start, part, layer.mode, directions)
+            y, final = run_layer(y, self.batch_sizes, start, part, kind)
             finals.append(final)
         if layer.num_layers > 1:
             final = [torch.cat([states[i] for states in finals]) for i in range(len(final))]  # (L D, B, S)
+        if kind.halves:
+            y, final = y.to(types[0]), [f.to(dtype) for f, dtype in zip(final, types, strict=False)]
         return self._as_torch(y, final)
+
+    def _types_under_autocast(self) -> list[torch.dtype]:
+        """The types of the final states that torch's layer gives; y has that of h.
+
+        It is autocast's where a product is the last that makes a state, or oneDNN makes all of them; that of the
+        initial state, or else of the input, where pointwise operations do.
+        """
+        layer, given = self.layer, [t.dtype for t in self.states or [self.rows, self.rows]]
+        if layer.mode.startswith("RNN"):
+            return [torch.bfloat16]
+        if layer.proj_size:
+            return [torch.bfloat16, given[1]]
+        return [torch.bfloat16] * 2 if layer.mode == "LSTM" and not self.packed else given
 
     def _as_torch(self, y: Tensor, states: list[Tensor]) -> Any:
         """Outputs and final states in the form of the input."""

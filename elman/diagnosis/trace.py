@@ -59,7 +59,7 @@ class Programme:
     def masks(self, x: Tensor) -> dict[str, Tensor]:
         """Return the masks (B, S) that the layer passes in evaluation, the same at every step."""
         sizes = self.cell.mask_sizes(self.layer.input_size, self.layer.hidden_size, self.layer.sizes)
-        masks = self.layer.regularisers.masks(self.cell, sizes, x, training=False)
+        masks = self.layer.regularisers.masks(sizes, x, training=False)
         return {name: mask[:, 0] for name, mask in masks.items()}
 
     def fill(self, values: dict[str, Tensor], operations: Iterable[Operation]) -> dict[str, Tensor]:

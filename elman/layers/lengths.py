@@ -92,10 +92,29 @@ def _checked_lengths(where: str, lengths: Tensor | Sequence[int], rows: int, ste
         raise ShapeError(
             f"{where}: lengths must have shape ({rows},), one for each sequence; got {tuple(counts.shape)}"
         )
+    if torch.compiler.is_compiling():
+        return torch.ops.elman.checked_lengths(counts, steps, where)  # type: ignore[no-any-return]
     counts = counts.to("cpu", torch.int64)
+    _require_within(where, counts, steps)
+    return None if bool((counts == steps).all()) else counts
+
+
+def _require_within(where: str, counts: Tensor, steps: int) -> None:
     bad = ((counts < 1) | (counts > steps)).nonzero().flatten().tolist()
     if bad:
         raise ShapeError(
             f"{where}: every length must be from 1 to T = {steps}; got {int(counts[bad[0]])} for sequence {bad[0]}"
         )
-    return None if bool((counts == steps).all()) else counts
+
+
+@torch.library.custom_op("elman::checked_lengths", mutates_args=())
+def _checked_when_run(lengths: Tensor, steps: int, where: str) -> Tensor:
+    """Check lengths when a compiled programme runs: their values are not known before."""
+    counts = lengths.to("cpu", torch.int64, copy=True)
+    _require_within(where, counts, steps)
+    return counts
+
+
+@_checked_when_run.register_fake
+def _(lengths, steps, where):  # type: ignore[no-untyped-def]
+    return torch.empty(lengths.shape, dtype=torch.int64)

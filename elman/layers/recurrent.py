@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from elman import randomness
 from elman.cells import cells
 from elman.engines import Engine, choose
+from elman.engines.cpu import CpuEngine
+from elman.engines.cpu.moment import constant_while_compiling
+from elman.engines.cpu.operators import run_registered
 from elman.engines.torch_engine import BoundCell, bind
 from elman.equations import Cell
 from elman.equations.rewrite import variational
@@ -18,7 +21,7 @@ from elman.errors import ShapeError, UsageError
 from elman.layers.forget_gates import forget_values
 from elman.layers.initialisers import initialise
 from elman.layers.lengths import prepare
-from elman.layers.regularisers import Regularisers, check_probability
+from elman.layers.regularisers import Regularisers, check_probability, recurrent_columns
 from elman.layers.state import State, checked_state
 from elman.layers.weights import Weights
 
@@ -87,6 +90,8 @@ class Recurrent(nn.Module):
             check_probability("variational_dropout", variational_dropout),
             check_probability("weight_drop", weight_drop),
         )
+        matrices = [name for name, shape in self.shapes.items() if len(shape) == 2]
+        self._columns = recurrent_columns(self.cell, matrices, self.widths)
         self._check_effects()
         choose(engine, self.regularisers.cell(self.cell, training=True), sizes=self.widths, precision=precision)
         for name, shape in self.shapes.items():
@@ -100,12 +105,7 @@ class Recurrent(nn.Module):
         self._bound: tuple[object, BoundCell] | None = None
 
     def _check_effects(self) -> None:
-        recurrent = [
-            name
-            for name, shape in self.shapes.items()
-            if len(shape) == 2 and any(b.kind != "input" for b in self.cell.parameter_blocks(name))
-        ]
-        if self.regularisers.weight_drop and not recurrent:
+        if self.regularisers.weight_drop and not self._columns:
             raise UsageError(
                 f"weight_drop: must have a recurrent matrix to act on; the cell {self.cell.name!r} has none",
                 "use zoneout, or dropout between layers",
@@ -190,15 +190,42 @@ class Recurrent(nn.Module):
         """
         x, lengths = prepare(self._where, x, lengths, self.input_size, self._like())
         start = self._start(state, x)
+        if torch.compiler.is_compiling() and (program := self._program(self.training, x.dtype, x.device.type)):
+            return self._through_operators(program, x, lengths, start)
         cell = self.regularisers.cell(self.cell, self.training)
-        masks = {}
-        if cell.masks:
-            sizes = cell.mask_sizes(self.input_size, self.hidden_size, self.sizes)
-            masks = self.regularisers.masks(cell, sizes, x, self.training)
-        weights = self.regularisers.weights(self.cell, dict(self.weights), self.widths, self.training)
+        masks = self.regularisers.masks(self._mask_sizes(cell), x, self.training)
+        weights = self.regularisers.weights(dict(self.weights), self._columns, self.training)
         engine = self._engine(cell, x.shape[1], x)
         y, final = engine.run(cell, weights, x, lengths, start, masks, self.reverse)
         return y, State(final)
+
+    def _mask_sizes(self, cell: Cell) -> dict[str, int]:
+        return cell.mask_sizes(self.input_size, self.hidden_size, self.sizes)
+
+    @constant_while_compiling
+    def _program(self, training: bool, dtype: torch.dtype, device: str) -> str:
+        """What the C++ engine runs, as text; empty where another engine runs."""
+        cell = self.regularisers.cell(self.cell, training)
+        engine = self._engine(cell, None, torch.empty(0, dtype=dtype, device=device))
+        if not isinstance(engine, CpuEngine):
+            return ""
+        widths = {cell.input: self.input_size, **self.state_sizes, **self._mask_sizes(cell)}
+        return engine.program(cell, self.shapes, self.widths, widths)
+
+    @constant_while_compiling
+    def _mask_list(self, training: bool) -> tuple[tuple[str, int], ...]:
+        return tuple(self._mask_sizes(self.regularisers.cell(self.cell, training)).items())
+
+    def _through_operators(
+        self, program: str, x: Tensor, lengths: Tensor | None, start: Mapping[str, Tensor]
+    ) -> tuple[Tensor, State]:
+        """Run as a compiler sees it: all that is no tensor is known when it compiles."""
+        masks = self.regularisers.masks(dict(self._mask_list(self.training)), x, self.training)
+        named = {name: getattr(self, identifier(name)) for name in self.shapes}
+        weights = self.regularisers.weights(named, self._columns, self.training)
+        states, held = [start[name].float() for name in self.state_sizes], [mask.float() for mask in masks.values()]
+        y, final = run_registered(program, x.float(), lengths, list(weights.values()), states, held, self.reverse)
+        return y, State(dict(zip(self.state_sizes, final, strict=True)))
 
     def step(self, x: Tensor, state: Mapping[str, Tensor] | None = None) -> tuple[Tensor, State]:
         """Run one step, as a stream does; equal to a whole run of the same steps.

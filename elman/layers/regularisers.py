@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,9 @@ from elman import randomness
 from elman.equations import Cell
 from elman.equations.rewrite import variational, zoneout
 from elman.errors import UsageError
+
+Columns = Sequence[tuple[int, bool]]
+"""Blocks of columns of a matrix: how many, and whether they multiply a state."""
 
 
 def check_probability(where: str, value: float) -> float:
@@ -45,12 +48,11 @@ class Regularisers:
             cell = variational(cell)
         return zoneout(cell) if self.zoneout else cell
 
-    def masks(self, cell: Cell, sizes: Mapping[str, int], x: Tensor, training: bool) -> dict[str, Tensor]:
-        """Draw the masks of a rewritten cell for x (B, T, I)."""
+    def masks(self, sizes: Mapping[str, int], x: Tensor, training: bool) -> dict[str, Tensor]:
+        """Draw the masks of a rewritten cell, whose sizes are given, for x (B, T, I)."""
         batch, steps = x.shape[0], x.shape[1]
         masks = {}
-        for name in cell.masks:
-            width = sizes[name]
+        for name, width in sizes.items():
             if name.startswith("zoneout_") and not training:
                 masks[name] = x.new_full((batch, 1, width), self.zoneout)
             elif name.startswith("zoneout_"):
@@ -62,27 +64,44 @@ class Regularisers:
         return masks
 
     def weights(
-        self, cell: Cell, weights: Mapping[str, Tensor], widths: Mapping[str, int], training: bool
-    ) -> Mapping[str, Tensor]:
-        """Drop entries of what multiplies a state; evaluation uses the whole matrices."""
-        if not (self.weight_drop and training):
-            return weights
-        return {name: self._dropped(cell, name, weight, widths) for name, weight in weights.items()}
+        self, weights: Mapping[str, Tensor], columns: Mapping[str, Columns], training: bool
+    ) -> dict[str, Tensor]:
+        """Drop entries of what multiplies a state; evaluation uses the whole matrices.
 
-    def _dropped(self, cell: Cell, name: str, weight: Tensor, widths: Mapping[str, int]) -> Tensor:
-        if weight.dim() == 1:
-            return weight
-        blocks = cell.parameter_blocks(name)
-        if all(b.kind == "input" for b in blocks):
-            return weight
+        Args:
+            weights: Parameters by name.
+            columns: Of those matrices that multiply a state; see `recurrent_columns`.
+            training: Nothing is dropped otherwise.
+        """
+        if not (self.weight_drop and training):
+            return dict(weights)
+        return {n: self._dropped(n, w, columns[n]) if n in columns else w for n, w in weights.items()}
+
+    def _dropped(self, name: str, weight: Tensor, columns: Columns) -> Tensor:
         keep = 1 - self.weight_drop
         mask = randomness.bernoulli_mask(weight.shape, keep, f"weight_drop {name}", weight.device, weight.dtype) / keep
-        if len(blocks) > 1:
-            parts = torch.split(mask, [widths[b.size] for b in blocks], dim=1)
+        if len(columns) > 1:
+            parts = torch.split(mask, [width for width, _ in columns], dim=1)
             mask = torch.cat(
-                [torch.ones_like(p) if b.kind == "input" else p for b, p in zip(blocks, parts, strict=True)], 1
+                [p if state else torch.ones_like(p) for (_, state), p in zip(columns, parts, strict=True)], 1
             )
         return weight * mask
+
+
+def recurrent_columns(cell: Cell, matrices: Iterable[str], widths: Mapping[str, int]) -> dict[str, Columns]:
+    """Return the columns of those matrices that multiply a state, by name.
+
+    Args:
+        cell: The cell.
+        matrices: Names.
+        widths: Value of every size symbol.
+    """
+    found: dict[str, Columns] = {}
+    for name in matrices:
+        columns = [(widths[b.size], b.kind != "input") for b in cell.parameter_blocks(name)]
+        if any(state for _, state in columns):
+            found[name] = columns
+    return found
 
 
 def drop(x: Tensor, probability: float, purpose: str, locked: bool = False) -> Tensor:

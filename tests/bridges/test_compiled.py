@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import elman
 from elman.plans.native import available
-from tests.bridges.layers import KINDS, assert_close, pair, run
+from tests.bridges.layers import KINDS, assert_close, pair, rows, run, states
 
 pytestmark = [
     pytest.mark.skipif(not available(), reason="the engine was not built"),
@@ -50,6 +50,38 @@ def test_an_exported_program_needs_no_elman() -> None:
     names = {str(node.target) for node in program.graph.nodes}
     assert "aten.gru.input" in names and not any("elman" in name for name in names)
     assert torch.allclose(program.module()(x)[0], model(x)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("needs", [False, True])
+@pytest.mark.parametrize("form", ["padded", "packed"])
+def test_torch_finds_no_fault_with_the_operator(form: str, needs: bool) -> None:
+    """But for the test that compares workspaces, much of which nobody writes."""
+    layer = pair("lstm", bidirectional=True)[0]
+    x, start = rows(form, False)[1], [s.detach() for s in states(layer, form)]
+    counts, x = (x.batch_sizes, x.data) if form == "packed" else (None, x)
+    weights = [w.detach().requires_grad_(needs) for w in layer.parameters()]
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
+    torch.library.opcheck(
+        torch.ops.elman.layer_forward,
+        (x.detach(), counts, start, weights, "LSTM", 2, False, needs),
+        test_utils=checks if needs else (*checks, "test_aot_dispatch_dynamic"),
+    )
+
+
+def test_without_leave_torch_says_how_to_give_it() -> None:
+    torch._dynamo.reset()
+    layer = torch.compile(elman.torch.GRU(3, 5), fullgraph=True, backend="aot_eager")
+    with pytest.raises(torch._dynamo.exc.Unsupported, match=r"torch\._dynamo\.config\.allow_rnn=True"):
+        layer(torch.randn(6, 2, 3))
+
+
+@torch._dynamo.config.patch(allow_rnn=True)
+def test_one_graph_under_autocast_gives_the_same() -> None:
+    torch._dynamo.reset()
+    layer, x = elman.torch.LSTM(3, 40), torch.randn(6, 2, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, wanted = torch.compile(layer, fullgraph=True, backend="aot_eager")(x)[0], layer(x)[0]
+    assert torch.equal(found, wanted) and found.dtype == torch.bfloat16 and not torch.equal(found.float(), layer(x)[0])
 
 
 def _replica(rank: int, folder: str) -> None:

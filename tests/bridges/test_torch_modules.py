@@ -80,7 +80,6 @@ def test_a_class_derived_from_a_layer_runs_on_the_engine() -> None:
 LEFT: dict[str, tuple[Callable[[nn.RNNBase], Any], str]] = {
     "float64": (lambda m: m.double()(x().double()), "a parameter is torch.float64 on cpu"),
     "meta": (lambda m: m.to("meta")(x().to("meta")), "a parameter is torch.float32 on meta"),
-    "autocast": (lambda m: _under(torch.autocast("cpu"), m), "autocast is on"),
     "a transform": (
         lambda m: torch.func.grad(lambda rows: m(rows)[0].sum())(x()),
         "a transform of torch.func is at work",
@@ -92,11 +91,6 @@ LEFT: dict[str, tuple[Callable[[nn.RNNBase], Any], str]] = {
 
 class _Tagged(Tensor):
     """A tensor that would notice every operation."""
-
-
-def _under(context: Any, layer: nn.RNNBase) -> Any:
-    with context:
-        return layer(x())
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

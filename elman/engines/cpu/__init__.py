@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from elman.engines.cpu.operators import Choice, run_cell
+from elman.engines.cpu.operators import run_cell
+from elman.engines.cpu.runners import Choice, Program
 from elman.engines.sizes import widths
 from elman.equations import Cell
 from elman.errors import UsageError
@@ -63,6 +64,19 @@ class CpuEngine:
             )
         sizes = widths(cell, weights, x.shape[2], state)
         return run_cell(cell, sizes, weights, x, lengths, state, masks, reverse, self._choice)
+
+    def program(
+        self, cell: Cell, shapes: Mapping[str, tuple[int, ...]], sizes: Mapping[str, int], widths: Mapping[str, int]
+    ) -> str:
+        """Return what runs a cell as text, for `operators.run_registered`.
+
+        Args:
+            cell: The cell.
+            shapes: Of every parameter by name, in order.
+            sizes: Value of every size symbol.
+            widths: Components of input, states and masks by name.
+        """
+        return Program(cell, shapes, sizes, widths, self._choice).text()
 
 
 def _single(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,119 +1,21 @@
-"""The engine as operators of torch: they differentiate, and torch.compile keeps them whole."""
+"""The engine as operators of torch: they differentiate, and torch.compile keeps them whole.
+
+In eager mode an autograd function calls the engine directly; compilers, transforms, modes and tracers see the
+registered operators `elman::forward` and `elman::backward`. The dispatcher costs more than a small call of the engine.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
-import torch.utils.dlpack
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from elman.engines.cpu.packed_weights import PackedWeights
+from elman.engines.cpu.moment import untraced, unwatched
+from elman.engines.cpu.runners import Choice, Program, Runner, empty, runner_of
 from elman.equations import Cell
-from elman.plans.compile import Compiled, compile_cell
-from elman.plans.native import engine, most_threads, target
-
-SMALL = 16
-"""Rows of a differentiated call up to which packed weights are kept between calls."""
-
-WORTH_A_THREAD = 1 << 19
-"""Multiply-adds a thread must have to do before it is woken."""
-
-
-@dataclass
-class Runner:
-    """A compiled cell on a target.
-
-    Args:
-        compiled: Plan and names.
-        native: The engine's object.
-        states: Width of each state.
-        output_size: O.
-        work: Multiply-adds of one row.
-        differentiates: The runner keeps values for the way back. Its weights usually change before the next call.
-        fixed_threads: Threads of every call; None for as many as the work is worth.
-    """
-
-    compiled: Compiled
-    native: Any
-    states: tuple[int, ...]
-    output_size: int
-    work: int
-    differentiates: bool
-    fixed_threads: int | None = None
-    kept: PackedWeights = field(default_factory=PackedWeights)
-
-    def threads(self, rows: int) -> int:
-        """Threads for a call of so many rows."""
-        return self.fixed_threads or max(1, min(most_threads(), rows * self.work // WORTH_A_THREAD))
-
-    def packed(self, weights: Sequence[Tensor], back: bool, rows: int, of: Sequence[Tensor] | None = None) -> Tensor:
-        """Return the weights in the engine's order.
-
-        Args:
-            weights: Parameters of the plan.
-            back: For the way back.
-            rows: Of the call.
-            of: Parameters that the weights are made of; None for the weights themselves.
-        """
-
-        def pack() -> Tensor:
-            packed = empty(self.native.packed_floats(back) + 16)
-            self.native.pack(weights, packed, back, self.threads(rows))
-            return packed
-
-        return pack() if self.differentiates and rows > SMALL else self.kept.get(of or weights, back, pack)
-
-
-RUNNERS: list[Runner] = []
-"""All runners of this process; operators name them by position."""
-
-_NUMBER: dict[object, int] = {}
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Where a runner runs.
-
-    Args:
-        target: Of the engine; None for the best one, or ELMAN_TARGET.
-        threads: None for as many as the work is worth.
-        precision: Of products: "float32" or "bf16".
-    """
-
-    target: str | None = None
-    threads: int | None = None
-    precision: str = "float32"
-
-
-def runner_for(
-    cell: Cell,
-    shapes: Mapping[str, tuple[int, ...]],
-    sizes: Mapping[str, int],
-    widths: Mapping[str, int],
-    keep: bool,
-    choice: Choice,
-) -> int:
-    """Return the position of the runner for a cell at sizes, compiling it at first."""
-    key = (cell, tuple(shapes.items()), tuple(sizes.items()), tuple(widths.items()), keep, choice)
-    if key not in _NUMBER:
-        place = choice.target or target()
-        halves = partial(engine.rounded_floats, place) if choice.precision == "bf16" else None
-        compiled = compile_cell(engine, cell, shapes, sizes, widths, keep, halves)
-        native = engine.Engine(compiled.plan, place, choice.precision)
-        work = sum(shape[0] * shape[1] for shape in shapes.values() if len(shape) == 2) + 8 * max(widths.values())
-        states = tuple(widths[s] for s in cell.states)
-        RUNNERS.append(Runner(compiled, native, states, compiled.plan.output_size, work, keep, choice.threads))
-        _NUMBER[key] = len(RUNNERS) - 1
-    return _NUMBER[key]
-
-
-def empty(*shape: int) -> Tensor:
-    """Return a tensor of arbitrary contents in the engine's memory."""
-    return torch.utils.dlpack.from_dlpack(engine.floats(shape))
 
 
 def run_cell(
@@ -131,24 +33,64 @@ def run_cell(
     shapes = {name: tuple(w.shape) for name, w in weights.items()}
     widths = {cell.input: x.shape[2], **{s: state[s].shape[1] for s in cell.states}}
     widths |= {m: masks[m].shape[2] for m in cell.masks}
-    leaves = [*weights.values(), *(state[s] for s in cell.states), x]
-    keep = torch.is_grad_enabled() and any(t.requires_grad for t in leaves)
-    number = runner_for(cell, shapes, sizes, widths, keep, choice)
-    y, final, _ = forward(
-        x,
-        lengths,
-        list(weights.values()),
-        [state[s] for s in cell.states],
-        [masks[m] for m in cell.masks],
-        number,
-        reverse,
-        keep,
-    )
+    program = Program(cell, shapes, sizes, widths, choice)
+    start, held = [state[s] for s in cell.states], [masks[m] for m in cell.masks]
+    y, final = run_program(program, x, lengths, list(weights.values()), start, held, reverse)
     return y, dict(zip(cell.states, final, strict=True))
 
 
-def _rows(x: Tensor, lengths: Tensor | None) -> int:
-    return x.shape[0] * x.shape[1] if lengths is None else int(lengths.sum())
+def run_program(
+    program: Program,
+    x: Tensor,
+    lengths: Tensor | None,
+    weights: list[Tensor],
+    start: list[Tensor],
+    masks: list[Tensor],
+    reverse: bool,
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """Run a programme, differentiable.
+
+    Args:
+        program: What runs.
+        x: (B, T, I).
+        lengths: (B,) integers from 1 to T; None when all are T.
+        weights: Parameters in the programme's order.
+        start: Initial states (B, S).
+        masks: (B, 1, S) or (B, T, S).
+        reverse: Read each sequence from its last step to its first.
+
+    Returns:
+        y (B, T, O) and final states (B, S).
+    """
+    leaves = [x, *weights, *start]
+    keep = torch.is_grad_enabled() and any(t.requires_grad for t in leaves)
+    if not unwatched([*leaves, *masks]):
+        return run_registered(program.text(), x, lengths, weights, start, masks, reverse)
+    runner = program.runner(keep)
+    if not keep:
+        y, final, _ = _forward(runner, x, lengths, weights, start, masks, reverse)
+        return y, final
+    counts = len(weights), len(start)
+    y, *final = _Eager.apply(x, lengths, runner, reverse, counts, *weights, *start, *masks)  # type: ignore[no-untyped-call]
+    return y, final
+
+
+def run_registered(
+    program: str,
+    x: Tensor,
+    lengths: Tensor | None,
+    weights: list[Tensor],
+    start: list[Tensor],
+    masks: list[Tensor],
+    reverse: bool,
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """Run a programme, given as text, through the registered operators; otherwise as `run_program`."""
+    keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *weights, *start))
+    y, final, _ = torch.ops.elman.forward(x, lengths, weights, start, masks, program, reverse, keep)
+    return y, final
+
+
+# ---- what runs
 
 
 def dense(rows: Tensor) -> Tensor:
@@ -156,8 +98,140 @@ def dense(rows: Tensor) -> Tensor:
     return rows if rows.stride(-1) == 1 else rows.contiguous()
 
 
+def _rows(x: Tensor, lengths: Tensor | None) -> int:
+    return x.shape[0] * x.shape[1] if lengths is None else int(lengths.sum())
+
+
 def _ready(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [t.contiguous() for t in tensors]
+
+
+class _Call:
+    """A runner with what a call gives it, in the form that the engine takes."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        x: Tensor,
+        lengths: Tensor | None,
+        weights: Sequence[Tensor],
+        start: Sequence[Tensor],
+        masks: Sequence[Tensor],
+        reverse: bool,
+    ) -> None:
+        self.runner, self.reverse = runner, reverse
+        self.x, self.lengths = dense(x), None if lengths is None else lengths.cpu().contiguous()
+        self.weights, self.start, self.masks = _ready(weights), _ready(start), _ready(masks)
+        self.rows = _rows(x, lengths)
+        self.threads = runner.threads(self.rows)
+
+    def workspace(self) -> Tensor:
+        """Return room for the run."""
+        batch, steps, _ = self.x.shape
+        return empty(self.runner.native.workspace_floats(batch, steps, self.lengths, self.runner.differentiates))
+
+    def forward(self, workspace: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return y and final states."""
+        run, batch = self.runner, self.x.shape[0]
+        y = empty(batch, self.x.shape[1], run.output_size)
+        final = [empty(batch, width) for width in run.states]
+        run.native.forward(
+            self.weights, run.packed(self.weights, False, self.rows), workspace, self.x, self.lengths, self.start,
+            self.masks, y, final, self.reverse, run.differentiates, self.threads,
+        )  # fmt: skip
+        return y, final
+
+
+@untraced
+def _forward(
+    runner: Runner,
+    x: Tensor,
+    lengths: Tensor | None,
+    weights: Sequence[Tensor],
+    start: Sequence[Tensor],
+    masks: Sequence[Tensor],
+    reverse: bool,
+) -> tuple[Tensor, list[Tensor], Tensor]:
+    """Run forward: y, final states, and the workspace, which the way back reads."""
+    call = _Call(runner, x, lengths, weights, start, masks, reverse)
+    workspace = call.workspace()
+    return *call.forward(workspace), workspace
+
+
+Gradients = tuple[Tensor | None, list[Tensor | None], list[Tensor | None]]
+"""Of x, of the parameters, of the initial states; None for those not wanted."""
+
+
+@untraced
+def _backward(
+    runner: Runner,
+    dy: Tensor | None,
+    d_final: Sequence[Tensor | None],
+    workspace: Tensor,
+    x: Tensor,
+    lengths: Tensor | None,
+    weights: Sequence[Tensor],
+    start: Sequence[Tensor],
+    masks: Sequence[Tensor],
+    reverse: bool,
+    wanted: Sequence[bool],
+) -> Gradients:
+    """Run back. `wanted` says for x, each parameter and each initial state in turn whether its derivative is."""
+    call = _Call(runner, x, lengths, weights, start, masks, reverse)
+    x, has_dx = call.x, runner.compiled.gradient_of_x
+    want_x, want_weights, want_start = wanted[0], wanted[1 : 1 + len(weights)], wanted[1 + len(weights) :]
+    dx = (empty(*x.shape) if has_dx else empty(*x.shape).zero_()) if want_x else None
+    d_weights = [empty(*w.shape).zero_() if want else None for w, want in zip(weights, want_weights, strict=True)]
+    d_start = [empty(*s.shape) if want else None for s, want in zip(start, want_start, strict=True)]
+    if workspace[0]:  # derivatives have overwritten the values: a second way back needs them again
+        call.forward(workspace)
+    arriving = [None if d is None else d.contiguous() for d in d_final]
+    runner.native.backward(
+        call.weights, runner.packed(call.weights, True, call.rows), workspace, x, call.lengths, call.start, call.masks,
+        None if dy is None else dense(dy), arriving, dx if has_dx else None, d_weights, d_start, reverse, call.threads,
+    )  # fmt: skip
+    return dx, d_weights, d_start
+
+
+class _Eager(torch.autograd.Function):
+    """The operators without the dispatcher between."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        lengths: Tensor | None,
+        runner: Runner,
+        reverse: bool,
+        counts: tuple[int, int],
+        *tensors: Tensor,
+    ) -> tuple[Tensor, ...]:
+        n, s = counts
+        y, final, workspace = _forward(runner, x, lengths, tensors[:n], tensors[n : n + s], tensors[n + s :], reverse)
+        ctx.set_materialize_grads(False)
+        ctx.lengths, ctx.runner, ctx.reverse, ctx.counts = lengths, runner, reverse, counts
+        ctx.save_for_backward(workspace, x, *tensors)
+        return y, *final
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor | None, *d_final: Tensor | None) -> tuple[Any, ...]:
+        workspace, x, *tensors = ctx.saved_tensors
+        n, s = ctx.counts
+        weights, start, masks = tensors[:n], tensors[n : n + s], tensors[n + s :]
+        wanted = [ctx.needs_input_grad[0], *ctx.needs_input_grad[5 : 5 + n + s]]
+        dx, d_weights, d_start = _backward(
+            ctx.runner, dy, d_final, workspace, x, ctx.lengths, weights, start, masks, ctx.reverse, wanted
+        )
+        return dx, None, None, None, None, *d_weights, *d_start, *(None for _ in masks)
+
+
+# ---- the registered operators
+
+
+def _counts(lengths: Tensor | None, x: Tensor) -> Tensor | None:
+    """Lengths as eager calls give them: None where all are T."""
+    return None if lengths is None or bool((lengths == x.shape[1]).all()) else lengths
 
 
 @torch.library.custom_op("elman::forward", mutates_args=())
@@ -167,26 +241,18 @@ def forward(
     weights: list[Tensor],
     start: list[Tensor],
     masks: list[Tensor],
-    runner: int,
+    program: str,
     reverse: bool,
     keep: bool,
 ) -> tuple[Tensor, list[Tensor], Tensor]:
-    """Run a cell forward: y (B, T, O), final states (B, S), and the workspace that the way back reads."""
-    run = RUNNERS[runner]
-    rows = _rows(x, lengths)
-    x, lengths = dense(x), None if lengths is None else lengths.cpu().contiguous()
-    weights, start, masks = _ready(weights), _ready(start), _ready(masks)
-    y = empty(x.shape[0], x.shape[1], run.output_size)
-    final = [empty(x.shape[0], width) for width in run.states]
-    workspace = empty(run.native.workspace_floats(x.shape[0], x.shape[1], lengths, keep))
-    packed = run.packed(weights, False, rows)
-    run.native.forward(weights, packed, workspace, x, lengths, start, masks, y, final, reverse, keep, run.threads(rows))
+    """Run a programme forward: y (B, T, O), final states (B, S), and the workspace that the way back reads."""
+    y, final, workspace = _forward(runner_of(program, keep), x, _counts(lengths, x), weights, start, masks, reverse)
     return y, final, workspace if keep else empty(0)
 
 
 @forward.register_fake
-def _(x, lengths, weights, start, masks, runner, reverse, keep):  # type: ignore[no-untyped-def]
-    run = RUNNERS[runner]
+def _(x, lengths, weights, start, masks, program, reverse, keep):  # type: ignore[no-untyped-def]
+    run = runner_of(program, keep)
     y = x.new_empty(x.shape[0], x.shape[1], run.output_size)
     final = [x.new_empty(x.shape[0], width) for width in run.states]
     size = torch.library.get_ctx().new_dynamic_size() if keep else 0
@@ -195,78 +261,43 @@ def _(x, lengths, weights, start, masks, runner, reverse, keep):  # type: ignore
 
 @torch.library.custom_op("elman::backward", mutates_args=())
 def backward(
-    dy: Tensor,
-    d_final: list[Tensor],
+    dy: Tensor | None,
+    d_final: list[Tensor | None],
     workspace: Tensor,
     x: Tensor,
     lengths: Tensor | None,
     weights: list[Tensor],
     start: list[Tensor],
     masks: list[Tensor],
-    runner: int,
+    program: str,
     reverse: bool,
     wanted: list[bool],
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """Run a cell back: derivatives of x, of the parameters, of the initial states; those not wanted are empty.
-
-    `wanted` says for x, each parameter and each initial state in turn whether its derivative is.
-    """
-    run = RUNNERS[runner]
-    rows = _rows(x, lengths)
-    x, lengths = dense(x), None if lengths is None else lengths.cpu().contiguous()
-    weights, start, masks = _ready(weights), _ready(start), _ready(masks)
-    want_x, want_weights, want_start = wanted[0], wanted[1 : 1 + len(weights)], wanted[1 + len(weights) :]
-    dx = empty(*x.shape) if want_x else None
-    if dx is not None and not run.compiled.gradient_of_x:
-        dx.zero_()
-    d_weights = [empty(*w.shape).zero_() if want else None for w, want in zip(weights, want_weights, strict=True)]
-    d_start = [empty(*s.shape) if want else None for s, want in zip(start, want_start, strict=True)]
-    if workspace[0]:  # derivatives have overwritten the values: a second way back needs them again
-        _forward_again(run, workspace, x, lengths, weights, start, masks, reverse, rows)
-    packed = run.packed(weights, True, rows)
-    run.native.backward(
-        weights, packed, workspace, x, lengths, start, masks, dense(dy), _ready(d_final),
-        dx if run.compiled.gradient_of_x else None, d_weights, d_start, reverse, run.threads(rows),
-    )  # fmt: skip
-    nothing = x.new_empty(0)
-    return nothing if dx is None else dx, _or(d_weights, nothing), _or(d_start, nothing)
+    """Run a programme back; derivatives that are not wanted are empty tensors, as operators cannot return None."""
+    runner, lengths = runner_of(program, True), _counts(lengths, x)
+    dx, d_weights, d_start = _backward(
+        runner, dy, d_final, workspace, x, lengths, weights, start, masks, reverse, wanted
+    )
+    return _or_empty(dx), [_or_empty(d) for d in d_weights], [_or_empty(d) for d in d_start]
 
 
-def _forward_again(
-    run: Runner,
-    workspace: Tensor,
-    x: Tensor,
-    lengths: Tensor | None,
-    weights: Sequence[Tensor],
-    start: Sequence[Tensor],
-    masks: Sequence[Tensor],
-    reverse: bool,
-    rows: int,
-) -> None:
-    y = empty(x.shape[0], x.shape[1], run.output_size)
-    final = [empty(x.shape[0], width) for width in run.states]
-    packed = run.packed(weights, False, rows)
-    run.native.forward(weights, packed, workspace, x, lengths, start, masks, y, final, reverse, True, run.threads(rows))
-
-
-def _or(tensors: Sequence[Tensor | None], nothing: Tensor) -> list[Tensor]:
-    return [nothing.clone() if t is None else t for t in tensors]
+def _or_empty(tensor: Tensor | None) -> Tensor:
+    return empty(0) if tensor is None else tensor
 
 
 @backward.register_fake
-def _(dy, d_final, workspace, x, lengths, weights, start, masks, runner, reverse, wanted):  # type: ignore[no-untyped-def]
+def _(dy, d_final, workspace, x, lengths, weights, start, masks, program, reverse, wanted):  # type: ignore[no-untyped-def]
     n = len(weights)
     some = [t.new_empty(t.shape if want else 0) for t, want in zip([x, *weights, *start], wanted, strict=True)]
     return some[0], some[1 : 1 + n], some[1 + n :]
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
-    x, lengths, weights, start, masks, ctx.runner, ctx.reverse, keep = inputs
+    x, lengths, weights, start, masks, ctx.program, ctx.reverse, keep = inputs
     if not keep:
         raise AssertionError("a run that is differentiated keeps its workspace")
     # Or the workspace would get a derivative: zeros as large as itself.
     ctx.set_materialize_grads(False)
-    ctx.output_sizes = tuple(output[0].shape), [tuple(final.shape) for final in output[1]]
     ctx.counts = len(weights), len(start)
     ctx.wanted = [t.requires_grad for t in (x, *weights, *start)]
     ctx.has_lengths = lengths is not None
@@ -275,26 +306,13 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> Non
 
 def _back(ctx: Any, dy: Tensor | None, d_final: list[Tensor | None], _: None) -> tuple[Any, ...]:
     workspace, x, *rest = ctx.saved_tensors
-    size, final_sizes = ctx.output_sizes
-    dy = x.new_zeros(size) if dy is None else dy
-    arriving = [x.new_zeros(s) if d is None else d for d, s in zip(d_final, final_sizes, strict=True)]
     lengths = rest.pop(0) if ctx.has_lengths else None
     n, s = ctx.counts
     weights, start, masks = rest[:n], rest[n : n + s], rest[n + s :]
-    dx, d_weights, d_start = backward(
-        dy, arriving, workspace, x, lengths, weights, start, masks, ctx.runner, ctx.reverse, ctx.wanted
-    )
-    wanted = ctx.wanted
-    return (
-        dx if wanted[0] else None,
-        None,
-        [d if want else None for d, want in zip(d_weights, wanted[1 : 1 + n], strict=True)],
-        [d if want else None for d, want in zip(d_start, wanted[1 + n :], strict=True)],
-        [None] * len(masks),
-        None,
-        None,
-        None,
-    )
+    call = x, lengths, weights, start, masks, ctx.program, ctx.reverse
+    dx, d_weights, d_start = torch.ops.elman.backward(dy, d_final, workspace, *call, ctx.wanted)
+    found = [d if want else None for d, want in zip((dx, *d_weights, *d_start), ctx.wanted, strict=True)]
+    return found[0], None, found[1 : 1 + n], found[1 + n :], [None] * len(masks), None, None, None
 
 
 forward.register_autograd(_back, setup_context=_remember)

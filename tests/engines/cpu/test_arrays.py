@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from elman.cells import cells
-from elman.engines.cpu.operators import RUNNERS, Choice, Runner, empty, runner_for
+from elman.engines.cpu.runners import Choice, Program, Runner, empty
 from elman.plans.native import available
 
 pytestmark = pytest.mark.skipif(not available(), reason="the engine was not built")
@@ -28,7 +28,7 @@ SIZES = {"I": INPUT, "H": H}
 
 def runner() -> Runner:
     widths = {"x": INPUT, "c": H, "h": H}
-    return RUNNERS[runner_for(cells["lstm"], SHAPES, SIZES, widths, True, Choice(threads=1))]
+    return Program(cells["lstm"], SHAPES, SIZES, widths, Choice(threads=1)).runner(keep=True)
 
 
 @dataclass
