@@ -79,10 +79,10 @@ def _track(name: str, target: str, examples: Sequence[Example], answers: Sequenc
 
     forecast = joined("forecasts")
     assert forecast is not None, "every answer has forecasts"
-    if examples[0].x.series.times is None:
+    if examples[0].x.times is None:
         at: npt.NDArray[Any] = np.arange(1, len(forecast) + 1)
     else:
-        at = np.concatenate([example.x.series.times[example.x.warm_up :] for example in examples])
+        at = np.concatenate([example.x.times for example in examples])
     told = all(example.y is not None for example in examples)
     truth = np.concatenate([example.y.targets[target] for example in examples]) if told else None
     return _Track(f"{target}   {name}", at, truth, forecast, joined("low"), joined("high"))

@@ -108,6 +108,10 @@ class Music(SupervisedTask[MusicOptions]):
         """Return the steps of a beat; nothing is learnt of the pieces."""
         return {"roll": PianoRoll(config.steps_per_beat)}
 
+    def identity(self, example: Example) -> Any:
+        """Return the notes, or what a roll holds."""
+        return (example.x.shape, example.x.tobytes()) if isinstance(example.x, np.ndarray) else example.x
+
     def described(self, setting: Setting[MusicOptions]) -> str:
         """Return how pieces are seen."""
         return f"{KEYS} keys, {setting.codecs['roll'].steps_per_beat} steps a beat"

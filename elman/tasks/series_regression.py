@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from elman.tasks.supervised_model import SupervisedModel
 
 QUANTILES = (0.1, 0.5, 0.9)
+DEVIATIONS = 1.2816
+"""So many deviations on both sides of its mean hold eight of ten values of a normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,16 @@ class SeriesRegressionOptions(ColumnOptions, SmallBatches, SupervisedOptions):
 
     target: tuple[str, ...] = Field((), description="column to say at each step; repeat for several")
     lag: tuple[int, ...] = Field(
-        (), description="read the target of so many steps before, too, as 1: the last one known; repeat for several"
+        (),
+        description="read the target of so many steps before the one said, too; at least ahead; repeat for several",
+    )
+    ahead: int = Field(
+        0, ge=0, le=1_000_000, description="say the target of so many steps later, of which nothing is known yet"
     )
     calendar: bool = Field(True, description="read hour, weekday and season of the time, where it is a date")
-    loss: Literal["mse", "mae", "quantile"] = Field(
-        "mse", description="mse says means, mae medians, quantile medians with a range that holds 8 of 10"
+    loss: Literal["mse", "mae", "quantile", "gaussian"] = Field(
+        "mse",
+        description="mse says means, mae medians; quantile medians and gaussian means with a range that holds 8 of 10",
     )
     validation_from: str | None = Field(
         None, description="where validation begins: a time, or a share of the steps; without it validation_fraction"
@@ -86,6 +93,8 @@ class SeriesRegressionOptions(ColumnOptions, SmallBatches, SupervisedOptions):
             raise ValueError("test_from has an effect where one file holds all parts only; got another file")
         if any(lag < 1 for lag in self.lag):
             raise ValueError("lag must be at least 1: the target of the step itself is what is to be said")
+        if any(lag < self.ahead for lag in self.lag):
+            raise ValueError(f"lag must be at least ahead, {self.ahead}: later targets are not known yet")
         return self
 
 
@@ -120,6 +129,7 @@ class SeriesRegression(SupervisedTask[SeriesRegressionOptions]):
             config.window,
             config.warm_up,
             config.season,
+            config.ahead,
             config.validation_from,
             config.test_from,
             0.0 if config.validation is not None else config.validation_fraction,
@@ -129,6 +139,10 @@ class SeriesRegression(SupervisedTask[SeriesRegressionOptions]):
                 yield from windows(example, cutting, how.labelled)
             except DataError as error:
                 how.rejects.take(example.where, error)
+
+    def identity(self, example: Example) -> Any:
+        """Return the columns that are read: windows of the same values are the same."""
+        return example.x.series
 
     def batch_size(self, count: int, config: SeriesRegressionOptions) -> int:
         """Return the option's, or less where windows are few."""
@@ -158,7 +172,8 @@ class SeriesRegression(SupervisedTask[SeriesRegressionOptions]):
         """Return what is read and said."""
         columns, targets = setting.codecs["columns"], setting.codecs["targets"]
         read = ", ".join((*columns.names, *(f"{part} of the time" for part in columns.calendar)))
-        return f"windows of {setting.config.window} steps; reads {read}; says {', '.join(targets.names)}"
+        later = f" {setting.config.ahead:,} steps later" if setting.config.ahead else ""
+        return f"windows of {setting.config.window} steps; reads {read}; says {', '.join(targets.names)}{later}"
 
     def encode(self, example: Example, setting: Setting[SeriesRegressionOptions]) -> Item:
         """Return columns (T, I) and targets (T, K), both standardised; targets of the warm-up are NaN."""
@@ -166,7 +181,7 @@ class SeriesRegression(SupervisedTask[SeriesRegressionOptions]):
         if not isinstance(window, Window):
             raise DataError(f"{example.where}: must be a window of a series; got {type(window).__name__}")
         x = setting.codecs["columns"].encode(window.series)
-        times = () if window.series.times is None else tuple(map(shown_time, window.series.times[window.warm_up :]))
+        times = () if window.times is None else tuple(map(shown_time, window.times))
         if example.y is None:
             return Item((x, window.warm_up, times), None, len(x))
         targets: Columns = setting.codecs["targets"]
@@ -203,13 +218,16 @@ class SeriesRegression(SupervisedTask[SeriesRegressionOptions]):
         return x, nn.utils.rnn.pad_sequence([item.y for item in items], batch_first=True, padding_value=torch.nan)
 
     def answers(self, network: Any, x: Windows, setting: Setting[SeriesRegressionOptions]) -> list[Answer]:
-        """Return what is said of each target at each step, in its unit; with quantiles also the ends of the range."""
+        """Return what is said of each target at each step, in its unit, and the ends of its range where it has one."""
         scores, lengths = network(x)  # (B, T, K, P)
         targets: Columns = setting.codecs["targets"]
         said = {"forecasts": network.head.centre(scores)}  # (B, T, K)
         if setting.config.loss == "quantile":
             ends = scores.sort(dim=3).values  # quantiles that cross say nothing
             said |= {"low": ends[..., 0], "forecasts": ends[..., 1], "high": ends[..., 2]}
+        elif setting.config.loss == "gaussian":
+            around = DEVIATIONS * network.head.deviation(scores)
+            said |= {"low": said["forecasts"] - around, "high": said["forecasts"] + around}
         found: list[Answer] = []
         for row, (length, begin) in enumerate(zip(lengths.tolist(), x.warm_up, strict=True)):
             answer: Answer = {"times": list(x.times[row])} if x.times[row] else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,11 +27,13 @@ class Window:
         name: Of the series.
         series: Columns to read; no target among them.
         warm_up: How many of its first steps are only read.
+        times: (W,) of the steps that are said, as many steps later as is looked ahead; None without times.
     """
 
     name: str
     series: Series
     warm_up: int
+    times: npt.NDArray[Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +55,11 @@ class Cutting:
 
     Args:
         targets: Names of the columns to say.
-        lags: Each target of so many steps before becomes a column.
+        lags: Each target of so many steps before the one that is said becomes a column.
         window: W, steps to say of each window, the last of a part may have fewer.
         warm_up: Steps only read before them; fewer at the start of a series.
         season: Steps of a season, for the naive forecast.
+        ahead: N, what is read at a step says the target of N steps later.
         validation_from, test_from: Where the part of the data begins: a time, or a share of the steps.
         validation_share: Of the steps before the test, where nobody says where validation begins.
     """
@@ -65,15 +69,17 @@ class Cutting:
     window: int
     warm_up: int
     season: int | None
+    ahead: int
     validation_from: str | None
     test_from: str | None
     validation_share: float
 
 
 def windows(example: Example, how: Cutting, labelled: bool) -> Iterator[Example]:
-    """Yield the windows of a series, each step once, in order.
+    """Yield the windows of a series, each step that is said once, in order.
 
-    No window reaches over the end of a part of the data; its warm-up may begin in the part before, as in use.
+    No window says steps of two parts of the data; what it reads may begin in the part before, as in use. Where no
+    targets are needed, the steps after the end that can be said are said, too.
 
     Args:
         example: Its x is a Series with the targets among its columns; its part, if it has one, is that of all windows.
@@ -81,28 +87,43 @@ def windows(example: Example, how: Cutting, labelled: bool) -> Iterator[Example]
         labelled: Whether there must be targets.
 
     Raises:
-        DataError: it lacks a target, or has no time where a part begins at one.
+        DataError: it lacks a target, is too short to look ahead, or has no time where a part begins at one.
         UsageError: parts do not begin one after the other.
     """
     series: Series = example.x
     known = {name: series.column(name) for name in how.targets if labelled or name in series.names}
-    naive = {name: naive_forecasts(values, series.times, how.season) for name, values in known.items()}
+    ahead = how.ahead
+    naive = {name: naive_forecasts(values, series.times, how.season, max(ahead, 1)) for name, values in known.items()}
     read = _without(_with_lags(series, how), how.targets)
-    for part, begin, end in _parts(example, how):
-        for start in range(begin, end, how.window):
-            stop, first = min(start + how.window, end), max(start - how.warm_up, 0)
-            x = Window(example.group or example.where, read.part(first, stop), start - first)
+    steps = len(series) if labelled else len(series) + ahead
+    if steps <= ahead:
+        raise DataError(f"{series.where}: must have more than {ahead} steps, so far is looked ahead; got {len(series)}")
+    times = None if series.times is None else _going_on(series.times, ahead)
+    for part, begin, end in _parts(example, how, steps):
+        for start in range(max(begin, ahead), end, how.window):
+            stop, first = min(start + how.window, end), max(start - how.warm_up, ahead)
+            said = None if times is None else times[start:stop]
+            x = Window(example.group or example.where, read.part(first - ahead, stop - ahead), start - first, said)
             truth = Truth(
                 {name: values[start:stop] for name, values in known.items()},
                 {name: {n: f[start:stop] for n, f in found.items()} for name, found in naive.items()},
             )
-            yield Example(_where(series, start), x, truth if labelled else None, example.group, part)
+            yield Example(_where(series, start, said), x, truth if labelled else None, example.group, part)
 
 
-def _where(series: Series, step: int) -> str:
-    return (
-        f"{series.where}: {step + 1}" if series.times is None else f"{series.where}: {shown_time(series.times[step])}"
-    )
+def _where(series: Series, step: int, times: npt.NDArray[Any] | None) -> str:
+    return f"{series.where}: {step + 1 if times is None else shown_time(times[0])}"
+
+
+def _going_on(times: npt.NDArray[Any], steps: int) -> npt.NDArray[Any] | None:
+    """Times with so many more after their end, one usual step after the other; None where one time tells no step."""
+    if not steps:
+        return times
+    if len(times) < 2:
+        return None
+    usual = np.median(np.diff(times).astype(np.float64))
+    usual = usual if times.dtype.kind == "f" else np.timedelta64(round(usual), np.datetime_data(times.dtype)[0])
+    return np.concatenate([times, times[-1] + usual * np.arange(1, steps + 1)])
 
 
 def shown_time(time: np.datetime64 | np.float64) -> str:
@@ -111,11 +132,11 @@ def shown_time(time: np.datetime64 | np.float64) -> str:
 
 
 def _with_lags(series: Series, how: Cutting) -> Series:
-    """The series with each target of some steps before as a column: cnt<t-1>."""
+    """The series with each target of some steps before the one that is said as a column: cnt<t-1>."""
     if not how.lags:
         return series
     names = tuple(f"{name}<t-{lag}>" for name in how.targets for lag in how.lags)
-    columns = [shifted(series.column(name), lag) for name in how.targets for lag in how.lags]
+    columns = [shifted(series.column(name), lag - how.ahead) for name in how.targets for lag in how.lags]
     numbers = np.concatenate([series.numbers, np.stack(columns, axis=1)], axis=1)
     return replace(series, names=(*series.names, *names), numbers=numbers)
 
@@ -125,20 +146,20 @@ def _without(series: Series, names: Sequence[str]) -> Series:
     return replace(series, names=tuple(series.names[n] for n in left), numbers=series.numbers[:, left])
 
 
-def _parts(example: Example, how: Cutting) -> Iterator[tuple[str | None, int, int]]:
-    """Parts of the data with begin and end of their steps."""
+def _parts(example: Example, how: Cutting, steps: int) -> Iterator[tuple[str | None, int, int]]:
+    """Parts of the data with begin and end of their steps, of which there are so many."""
     series: Series = example.x
     if example.part is not None:
-        yield example.part, 0, len(series)
+        yield example.part, 0, steps
         return
-    test = len(series) if how.test_from is None else place_of(how.test_from, series, "test_from")
+    test = steps if how.test_from is None else place_of(how.test_from, series, "test_from")
     if how.validation_from is None:
         validation = test - round(how.validation_share * test)
     else:
         validation = place_of(how.validation_from, series, "validation_from")
     if validation > test:
         raise UsageError(f"validation_from: must be before test_from, {how.test_from}; got {how.validation_from}")
-    ends = (0, validation, test, len(series))
+    ends = (0, validation, test, steps)
     yield from ((name, *ends) for name, ends in zip(("train", "validation", "test"), pairwise(ends), strict=True))
 
 

@@ -121,6 +121,14 @@ def test_the_first_guess_is_how_often_keys_sound():
     assert not built.head.bias[KEYS:].any()
 
 
+def test_the_same_piece_is_the_same_as_notes_and_as_a_roll() -> None:
+    roll = np.zeros((3, 88), dtype=bool)
+    for x, other in ((roll, roll | True), ((Note(0.0, 1.0, 60),), (Note(0.0, 1.0, 61),))):
+        copy = x.copy() if isinstance(x, np.ndarray) else tuple(x)
+        one, same, another = (Music().identity(Example("", value)) for value in (x, copy, other))
+        assert one == same and hash(one) == hash(same) and one != another
+
+
 def test_one_step_is_no_piece():
     with pytest.raises(DataError, match="x: must last at least 2 steps; got 1"):
         Music().encode(Example("x", (Note(0, 0.25, 60),)), setting())

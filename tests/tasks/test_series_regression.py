@@ -122,6 +122,53 @@ def test_quantiles_have_a_range_around_what_is_said(tmp_path: Path) -> None:
         assert (low <= middle).all() and (middle <= high).all() and (low < high).any()
 
 
+def test_a_normal_has_the_range_that_holds_eight_of_ten(tmp_path: Path) -> None:
+    model, examples = built(table(tmp_path / "a.csv"), loss="gaussian")
+    with torch.no_grad():
+        model.network.head.weight.zero_()
+        model.network.head.bias.copy_(torch.tensor([0.5, np.log(0.25)]))  # mean and ln variance, standardised
+    (load,) = model.setting.codecs["targets"].columns
+    draws = load.mean + load.deviation * np.random.default_rng(0).normal(0.5, 0.5, size=100_000)
+    answer = model.answer(examples, Reading())[1][0]
+    low, middle, high = (answer[name]["load"][0] for name in ("low", "forecasts", "high"))
+    assert middle == pytest.approx(load.mean + 0.5 * load.deviation)
+    assert np.mean(draws < low) == pytest.approx(0.1, abs=0.005)
+    assert np.mean(draws > high) == pytest.approx(0.1, abs=0.005)
+
+
+@pytest.mark.parametrize("ahead", [1, 4])
+def test_what_is_said_ahead_knows_nothing_of_the_steps_between(ahead: int, tmp_path: Path) -> None:
+    model, examples = built(table(tmp_path / "a.csv"), ahead=ahead, lag=(ahead, ahead + 2), test_from="0.8")
+    assert f"says load {ahead} steps later" in TASK.described(model.setting)
+    for change in (1, 18, 30):
+        other = read(table(tmp_path / "b.csv", change=change), model.setting.config)
+        said = [answers_of(model, found) for found in (examples, other)]
+        assert len(said[0]) == 40 - ahead, "the first that can be said is that of day `ahead`"
+        assert said[0][:change].tolist() == said[1][:change].tolist()
+        assert not np.allclose(said[0][change:], said[1][change:])
+    found = TASK.measure(model.answer(examples, Reading())[1], [example.y for example in examples])
+    load = read(tmp_path / "a.csv", options())
+    values = np.concatenate([example.y.targets["load"] for example in load])
+    assert found["rmse_naive"] == pytest.approx(np.sqrt(((values[ahead:] - values[:-ahead]) ** 2).mean()))
+
+
+def test_days_after_the_table_are_said(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.csv", days=10)
+    model, _ = built(table(tmp_path / "b.csv"), ahead=3)
+    found = read(path, model.setting.config, labelled=False)
+    answers = model.answer(found, Reading())[1]
+    times = [time for answer in answers for time in answer["times"]]
+    assert times[0] == "2024-01-04" and times[-3:] == ["2024-01-11", "2024-01-12", "2024-01-13"]
+    assert TASK.draw(model, found, answers, tmp_path)[0].exists()
+
+
+def test_the_same_windows_in_two_parts_are_noted(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.csv", days=40)
+    for other, repeated in ((path, 6), (table(tmp_path / "b.csv", change=0), 0)):
+        config = options(validation=other)
+        assert TASK.problem(path, config, 0, tmp_path).repeated == repeated
+
+
 def test_several_targets_are_named_in_the_metrics(tmp_path: Path) -> None:
     model, examples = built(table(tmp_path / "a.csv"), target=("load", "wind"), lag=(1,))
     assert model.setting.codecs["columns"].names == ("load<t-1>", "wind<t-1>")
@@ -162,6 +209,7 @@ def test_data_that_cannot_be_used_is_told(tmp_path: Path) -> None:
         ({"validation_from": "0.5", "validation": "x.csv"}, "validation_from has an effect without"),
         ({"test_from": "0.5", "test": "x.csv"}, "test_from has an effect where one file holds all parts"),
         ({"lag": (0,)}, "lag must be at least 1"),
+        ({"lag": (24, 5), "ahead": 24}, "lag must be at least ahead, 24: later targets are not known yet"),
     ],
 )
 def test_options_that_contradict_are_refused(given: dict[str, Any], message: str) -> None:

@@ -26,7 +26,7 @@ def series(count: int = 10, times: np.ndarray | None = None) -> Example:
 
 
 def cutting(**given: object) -> Cutting:
-    usual = {"targets": ("load",), "lags": (), "window": 4, "warm_up": 2, "season": None}
+    usual = {"targets": ("load",), "lags": (), "window": 4, "warm_up": 2, "season": None, "ahead": 0}
     parts = {"validation_from": "0.5", "test_from": "0.8", "validation_share": 0.1}
     return Cutting(**{**usual, **parts, **given})  # type: ignore[arg-type]
 
@@ -123,3 +123,45 @@ def test_no_forecast_knows_its_own_time_or_later() -> None:
 def test_times_are_shown_short() -> None:
     shown = [shown_time(np.datetime64(text, "us")) for text in ("2024-03-01", "2024-03-01T17:05")]
     assert [*shown, shown_time(np.float64(2.50))] == ["2024-03-01", "2024-03-01T17:05:00", "2.5"]
+
+
+def test_ahead_says_a_target_from_what_was_read_so_many_steps_before() -> None:
+    far = cutting(ahead=3, lags=(3, 4), window=4, warm_up=2)
+    found = list(windows(series(10, hours(10)), far, labelled=True))
+    assert [(e.part, e.x.warm_up, e.x.series.column("wind").tolist()) for e in found] == [
+        ("train", 0, [0.5, 1.5]),
+        ("validation", 2, [0.5, 1.5, 2.5, 3.5, 4.5]),
+        ("test", 2, [3.5, 4.5, 5.5, 6.5]),
+    ], "parts are those of the steps that are said"
+    assert np.concatenate([e.y.targets["load"] for e in found]).tolist() == [10.0 * n for n in range(3, 10)]
+    for example in found:
+        read, said = example.x.series, example.y.targets["load"]
+        assert (read.column("load<t-3>")[example.x.warm_up :] == said - 30).all(), "the last one known"
+        np.testing.assert_equal(example.x.times, read.times[example.x.warm_up :] + np.timedelta64(3, "h"))
+    assert found[1].x.series.column("load<t-4>").tolist()[1:] == [0, 10, 20, 30]
+
+
+def test_steps_after_the_end_are_said_where_no_target_is_needed() -> None:
+    for times, after in ((hours(10), hours(13)[10:]), (np.arange(10) * 0.5, [5.0, 5.5, 6.0]), (None, None)):
+        found = list(windows(series(10, times), cutting(ahead=3, window=6, warm_up=0), labelled=False))
+        assert np.concatenate([e.x.series.column("wind") for e in found]).tolist() == [n + 0.5 for n in range(10)]
+        if times is None:
+            assert found[-1].x.times is None and found[-1].where == "d.csv:2: 9"
+        else:
+            np.testing.assert_equal(np.concatenate([e.x.times for e in found])[-3:], after)
+    with pytest.raises(DataError, match=r"d\.csv:2: must have more than 10 steps, so far is looked ahead; got 10"):
+        list(windows(series(), cutting(ahead=10), labelled=True))
+    (alone,) = list(windows(series(1, hours(1)), cutting(ahead=1, test_from=None, validation_from=None), False))
+    assert alone.x.times is None and len(alone.x.series) == 1
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 30])
+def test_naive_forecasts_look_as_far_ahead(ahead: int) -> None:
+    times, values = hours(400), np.random.default_rng(2).normal(size=400)
+    found = naive_forecasts(values, times, 12, ahead)
+    np.testing.assert_equal(found["naive"][ahead:], values[:-ahead])
+    assert set(found) == {"naive", "naive_week", *(["naive_day", "naive_season"] if ahead <= 12 else [])}
+    for cut in (60, 200):
+        changed = np.concatenate([values[:cut], values[cut:] + 100])
+        for name, forecast in naive_forecasts(changed, times, 12, ahead).items():
+            np.testing.assert_equal(forecast[: cut + ahead], found[name][: cut + ahead])
