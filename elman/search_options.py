@@ -16,7 +16,7 @@ class SearchOptions(Options):
         None, ge=1, le=10_000, description="readings kept at each step of a search; without it, the task's own"
     )
     n_best: int | None = Field(
-        None, ge=1, le=10_000, description="texts to show for each example, at most the beam; 1 without it"
+        None, ge=1, le=10_000, description="answers to show for each example, of a beam at most its width; 1 without it"
     )
     normalisation: Literal["none", "length", "gnmt"] | None = Field(
         None, description="what ln P of a text is divided by, so that long ones are not worse; gnmt without it"

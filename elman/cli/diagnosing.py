@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from elman.cli.output import note, write_json, write_line
-from elman.cli.reading import read_cell
 from elman.cli.verbs import json_option, refuse
+from elman.readers.cells import read_cell
 
 
 @click.command()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from elman.cli.output import table, write, write_json, write_line
-from elman.cli.reading import equations_of, read_cell
 from elman.cli.verbs import json_option, refuse
 from elman.errors import EquationError, UsageError
+from elman.readers.cells import equations_of, read_cell
 
 if TYPE_CHECKING:
     from elman.equations import Cell

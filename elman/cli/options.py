@@ -21,6 +21,8 @@ from elman.errors import UsageError
 
 Config = TypeVar("Config", bound=BaseModel)
 WITHOUT_LIMIT = 1e9
+SHORTER = {"hidden_size": "--hidden"}
+"""Fields that may also be given by a shorter option."""
 
 
 class FieldText(click.types.StringParamType):
@@ -59,7 +61,8 @@ def _option(name: str, info: FieldInfo) -> click.Option:
     if _plain_type(info.annotation) is bool:
         return click.Option([f"{flag}/--no-{flag[2:]}", name], default=None, help=help_text)
     many = get_origin(_plain_type(info.annotation)) in (tuple, list, dict)
-    return click.Option([flag, name], type=_text_type(info), default=None, multiple=many, help=help_text)
+    flags = [flag, SHORTER[name]] if name in SHORTER else [flag]
+    return click.Option([*flags, name], type=_text_type(info), default=None, multiple=many, help=help_text)
 
 
 def flag_of(name: str) -> str:

@@ -14,9 +14,9 @@ import torch
 from pydantic import ValidationError
 
 from elman.cli.output import note
-from elman.cli.reading import equations_of, read_cell
 from elman.errors import MissingExtraError, ModelFileError, UsageError
 from elman.plans.native import available, target
+from elman.readers.cells import equations_of, read_cell
 from elman.storage import storing
 from elman.tasks import TASKS, Task
 from elman.tasks.language_model_task import STORES

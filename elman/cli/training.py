@@ -65,8 +65,21 @@ def make_command(task: Task) -> click.Command:
             write_json(result)
 
     command.params += [*options_of(task.config), *options_of(task.training)]
+    if "bidirectional" not in task.config.model_fields:
+        command.params.append(_no_way_back(task))
     attach_debug(command)
     return command
+
+
+def _no_way_back(task: Task) -> click.Option:
+    """The option --bidirectional of a task whose layers must not read from the end: it says why."""
+
+    def refused(_context: click.Context, _option: click.Parameter, given: bool) -> None:
+        from elman.architectures.direction import must_not_see_the_future
+
+        must_not_see_the_future(task.name, "what the model is to say next", given)
+
+    return click.Option(["--bidirectional"], is_flag=True, hidden=True, expose_value=False, callback=refused)
 
 
 def default_output(data: str) -> Path:

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from elman.cli.options import configured, flag_of, options_of
 from elman.cli.output import write_json, write_line
 from elman.cli.precision import BOUND_HELP, PRECISION_HELP, accept, checked_precision, precision_options
-from elman.cli.reading import read_text
 from elman.cli.verbs import json_option, refuse
 from elman.errors import DataError, UsageError
+from elman.readers.small_text import read_text
 
 MODEL = click.argument("model", type=click.Path(path_type=Path))
 LINES_LIMIT = 64 << 20

@@ -63,12 +63,12 @@ class Labels:
         """Return weights (K,) against imbalance: (N / (K n_k)) ** power, n_k of N labels being of class k.
 
         Args:
-            found: The labels of the training examples; each class is met.
+            found: The labels of the training examples; a class that is never met counts as met once.
             power: 1 makes all classes weigh the same, 0 changes nothing.
         """
         counts = Counter(found)
         total = sum(counts.values())
-        shares = [total / (self.size * counts[name]) for name in self.names]
+        shares = [total / (self.size * max(counts[name], 1)) for name in self.names]
         return torch.tensor(shares, dtype=torch.float32) ** power
 
     def to_json(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from elman.errors import DataError
 from elman.readers.examples import Reading, shown
 from elman.readers.lines import lines
 from elman.readers.nucleotides import check_nucleotides
+from elman.readers.text import CHUNK
 
 SUFFIXES = (".fa", ".fasta", ".fna", ".ffn", ".frn")
 
@@ -48,6 +49,32 @@ def fasta_records(path: Path, how: Reading) -> Iterator[Record]:
         elif text.strip():
             _extend(record, f"{path}:{number}", text.strip(), how)
     yield from _whole(record, how, before)
+
+
+def fasta_text(path: Path) -> Iterator[str]:
+    """Yield the sequences of a FASTA file as text in pieces of about a mebibyte: capitals, a line a sequence.
+
+    Raises:
+        MissingInputError, StorageError: it cannot be read.
+        DataError: it is damaged, or a letter stands for no base.
+    """
+    held: list[str] = []
+    size, begun = 0, False
+    for number, text in lines(path, Reading()):
+        where, letters = f"{path}:{number}", text.strip()
+        if text.startswith(">"):
+            piece, begun = "\n" if begun else "", True
+        elif letters and not begun:
+            raise DataError(f"{where}: must begin with a line '>id'; got {shown(letters)}")
+        else:
+            check_nucleotides(where, letters)
+            piece = letters.upper()
+        held.append(piece)
+        size += len(piece)
+        if size >= CHUNK:
+            yield "".join(held)
+            held, size = [], 0
+    yield "".join([*held, "\n"])
 
 
 def _extend(record: Record | None, where: str, letters: str, how: Reading) -> None:

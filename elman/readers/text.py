@@ -35,7 +35,7 @@ def check_readable(path: Path) -> None:
         raise DataError(f"{path}: must hold text; the file is empty")
 
 
-def text_chunks(path: Path) -> Iterator[str]:
+def utf8_chunks(path: Path) -> Iterator[str]:
     """Yield the text of a file in pieces of about a mebibyte.
 
     A byte-order mark at the start is dropped; "\\r\\n" and a lone "\\r" become "\\n".
@@ -79,20 +79,3 @@ def _decoded(decoder: codecs.IncrementalDecoder, piece: bytes, path: Path, offse
             f"got byte 0x{error.object[error.start]:02x}, {error.reason}",
             f"convert the file first: iconv -f latin1 -t utf-8 {path.name}",
         ) from None
-
-
-def word_pieces(path: Path, end: str) -> Iterator[list[str]]:
-    """Yield lists of words between white space, with `end` for each end of line; the last line needs none."""
-    rest, open_line = "", False
-    for text in text_chunks(path):
-        text = rest + text
-        cut = max(text.rfind(" "), text.rfind("\n"), text.rfind("\t")) + 1
-        text, rest = text[:cut], text[cut:]
-        if text:
-            yield text.replace("\n", f" {end} ").split()
-            last = text.rpartition("\n")[2]
-            open_line = bool(last.strip()) or (open_line and "\n" not in text)
-    if rest:
-        yield [*rest.split(), end]
-    elif open_line:
-        yield [end]

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from elman.architectures import ManyToOne, Ragged
-from elman.codecs.labels import Labels
 from elman.codecs.sound_augmentation import cropped
-from elman.errors import DataError
-from elman.heads import SoftmaxHead
 from elman.readers import Example
-from elman.tasks.classes import class_answers, class_metrics, draw_confusion
+from elman.tasks.classes import class_answers, class_metrics, draw_confusion, labels_to_tell_apart
 from elman.tasks.generated_sounds import write_tunes
+from elman.tasks.options import PooledLabels
 from elman.tasks.parts import labels_of
 from elman.tasks.sound import SoundOptions, SoundTask
 from elman.tasks.supervised import Answer, Setting
@@ -26,21 +23,13 @@ from elman.tasks.supervised_model import SupervisedModel
 from elman.training import TrainingConfig
 
 
-class AudioClassificationOptions(SoundOptions):
+class AudioClassificationOptions(PooledLabels, SoundOptions):
     """Options of audio classification."""
 
     stack: int = Field(2, ge=1, le=64, description="steps that become one below the recurrent layers")
     crop: float | None = Field(
         None, gt=0, le=86_400, description="training takes so many seconds of each sound, from a drawn place on"
     )
-    pooling: Literal["last", "mean", "max", "attention", "centre"] = Field(
-        "attention", description="how the outputs of all steps become one vector"
-    )
-    dense: tuple[int, ...] = Field((), description="sizes of plain layers before the output; repeat for several")
-    balance: float = Field(
-        0.0, ge=0, le=1, description="weight of rare labels in the loss: 0 by their number, 1 all labels alike"
-    )
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the truth given to all labels")
     time_masks: int = Field(1, ge=0, le=100, description="spans of time that training blanks out")
     frequency_masks: int = Field(1, ge=0, le=100, description="spans of features that training blanks out")
     dropout: float = Field(0.3, ge=0, lt=1, description="between layers and before the output")
@@ -51,7 +40,6 @@ class AudioClassificationTraining(TrainingConfig):
 
     default_epochs: ClassVar[int] = 30
 
-    epochs: int | None = Field(None, ge=1, le=10**9, description="passes over the data; 30 when no budget is given")
     learning_rate: float = Field(3e-3, gt=0, le=1e4, description="highest learning rate")
     warmup_steps: int = Field(50, ge=0, le=10**9, description="steps over which the learning rate rises linearly")
 
@@ -69,11 +57,7 @@ class AudioClassification(SoundTask[AudioClassificationOptions]):
 
     def fit_answers(self, examples: Sequence[Example], config: AudioClassificationOptions) -> dict[str, Any]:
         """Return the labels of the training sounds."""
-        found = labels_of(examples)
-        labels = Labels.build(found)
-        if labels.size < 2:
-            raise DataError(f"labels: must be at least 2 to tell apart; training data has {found[:1]} only")
-        return {"labels": labels}
+        return {"labels": labels_to_tell_apart(labels_of(examples))}
 
     def encode_answer(self, example: Example, steps: int, setting: Setting[AudioClassificationOptions]) -> int:
         """Return the number of the label."""
@@ -89,16 +73,10 @@ class AudioClassification(SoundTask[AudioClassificationOptions]):
         self, setting: Setting[AudioClassificationOptions], seed: int, examples: Sequence[Example] = ()
     ) -> ManyToOne:
         """Stacked frames, recurrent layers, pooling, plain layers, softmax."""
-        config, labels = setting.config, setting.codecs["labels"]
-        weights = labels.balance(labels_of(examples), config.balance) if examples and config.balance else None
+        config = setting.config
         return ManyToOne(
             self.inputs(setting),
-            partial(
-                SoftmaxHead,
-                classes=labels.size,
-                label_smoothing=config.label_smoothing,
-                class_weights=weights,
-            ),
+            config.softmax(setting.codecs["labels"], labels_of(examples)),
             bidirectional=config.bidirectional,
             pooling=config.pooling,
             dense=config.dense,

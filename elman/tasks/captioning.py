@@ -61,9 +61,6 @@ class CaptioningTraining(TrainingConfig):
 
     learning_rate: float = Field(2e-3, gt=0, le=1e4, description="highest learning rate")
     weight_decay: float = Field(0.01, ge=0, le=1e3, description="decay of matrices; biases and other vectors have none")
-    patience: int | None = Field(
-        None, ge=1, le=10**6, description="stop after n evaluations without a new best; 5 when no budget is given"
-    )
 
 
 @dataclass(frozen=True)

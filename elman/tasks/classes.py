@@ -9,11 +9,24 @@ from typing import Any
 from torch import Tensor
 
 from elman.codecs.labels import Labels
+from elman.errors import DataError
 from elman.metrics import Confusion, accuracy
 from elman.storage import storing
 from elman.tasks.supervised import Answer
 
 _MOST_NUMBERS, _MOST_LABELS = 20, 60
+
+
+def labels_to_tell_apart(found: Sequence[str]) -> Labels:
+    """Return the labels of the training data.
+
+    Raises:
+        DataError: there are fewer than two.
+    """
+    labels = Labels.build(found)
+    if labels.size < 2:
+        raise DataError(f"labels: must be at least 2 to tell apart; training data has {labels.names} only")
+    return labels
 
 
 def class_answers(probabilities: Tensor, labels: Labels) -> list[Answer]:

@@ -14,9 +14,10 @@ from elman.codecs.text import TextCodec, build_codec
 from elman.codecs.token_store import TokenStore
 from elman.errors import DataError
 from elman.layers import StackState, activation_penalty
+from elman.model_config import describe_cell
 from elman.model_folder import write_model_folder
 from elman.readers import check_readable
-from elman.tasks.cell_option import describe_cell, read_cell
+from elman.readers.cells import read_cell
 from elman.tasks.language_model_building import build_model, check_parameter_count
 from elman.tasks.language_model_measure import measure
 from elman.tasks.language_model_options import LanguageModelConfig, LanguageModelTraining

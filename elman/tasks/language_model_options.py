@@ -100,6 +100,3 @@ class LanguageModelTraining(TrainingConfig):
     weight_decay: float = Field(0.01, ge=0, le=1e3, description="decay of matrices; biases and other vectors have none")
     warmup_steps: int = Field(50, ge=0, le=10**9, description="steps over which the learning rate rises linearly")
     final_rate: float = Field(0.02, ge=0, le=1, description="where cosine ends, as a fraction of learning_rate")
-    patience: int | None = Field(
-        None, ge=1, le=10**6, description="stop after n evaluations without a new best; 3 when no budget is given"
-    )

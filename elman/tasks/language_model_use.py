@@ -16,12 +16,12 @@ from elman.codecs.text import TextCodec, codec_from_json
 from elman.codecs.token_store import TokenStore
 from elman.errors import DataError, ElmanError, ModelFileError, UsageError
 from elman.metrics import bits_per_character, perplexity
+from elman.model_config import restored_cell
 from elman.model_folder import read_extra_file, read_model_folder
 from elman.plans.native import available
 from elman.runtime.stepper import Stepper
 from elman.runtime.text_model import PrecisionLoss, Steps, TextModel
 from elman.storage import parse_json
-from elman.tasks.cell_option import restored_cell
 from elman.tasks.language_model import NAME, VOCABULARY, LanguageModelConfig
 from elman.tasks.language_model_building import build_model, check_parameter_count
 from elman.tasks.language_model_measure import measure

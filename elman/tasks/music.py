@@ -25,7 +25,7 @@ from elman.readers.notes import KEYS
 from elman.tasks.generated_music import write_melodies
 from elman.tasks.music_files import write_piece
 from elman.tasks.music_sampling import written_pieces
-from elman.tasks.options import SupervisedOptions
+from elman.tasks.options import PlainLayers, SupervisedOptions
 from elman.tasks.piano_roll_picture import draw_roll
 from elman.tasks.supervised import Answer, Item, Setting, SupervisedTask, padded
 from elman.training import TrainingConfig
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _MOST_PICTURES = 8
 
 
-class MusicOptions(SupervisedOptions):
+class MusicOptions(PlainLayers, SupervisedOptions):
     """Options of music."""
 
     steps_per_beat: int = Field(4, ge=1, le=96, description="steps of the piano roll in a beat; rolls have theirs")
@@ -141,7 +141,7 @@ class Music(SupervisedTask[MusicOptions]):
             else partial(BinaryHead, labels=KEYS)
         )
         inputs = Numbers(KEYS, dropout=config.input_dropout)
-        network = NextKeys(inputs, head, causal=True, seed=seed, **config.recurrent(setting.cell))
+        network = NextKeys(inputs, head, causal=True, dense=config.dense, seed=seed, **config.recurrent(setting.cell))
         if examples and network.head.bias is not None:
             with torch.no_grad():
                 network.head.bias[:KEYS] = self._log_odds(examples, setting)

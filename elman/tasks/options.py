@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from elman.architectures import MakeHead
+from elman.codecs.labels import Labels
 from elman.config import FullPath, Options
 from elman.equations import Cell
+from elman.heads import SoftmaxHead
 from elman.readers.options import ReadingOptions
 from elman.tasks.cell_option import projection_sizes
 
@@ -49,6 +54,47 @@ class RecurrentOptions(Options):
             "zoneout": self.zoneout,
             "weight_drop": self.weight_drop,
         }
+
+
+class PlainLayers(Options):
+    """A plain network on the outputs of the recurrent part."""
+
+    dense: tuple[int, ...] = Field((), description="sizes of plain layers before the output; repeat for several")
+
+
+class BothDirections(Options):
+    """A recurrent part that may read from the end, too."""
+
+    bidirectional: bool = Field(True, description="read from both ends")
+
+
+class LabelLoss(Options):
+    """What a label counts in training."""
+
+    balance: float = Field(
+        0.0, ge=0, le=1, description="weight of rare labels in the loss: 0 by their number, 1 all labels alike"
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the truth given to all labels")
+
+    def softmax(self, labels: Labels, found: Sequence[str]) -> MakeHead:
+        """Return what makes the head that says one of K labels.
+
+        Args:
+            labels: Their names.
+            found: Those of the training data, one by one, each met; none in use.
+        """
+        weights = labels.balance(found, self.balance) if found and self.balance else None
+        return partial(SoftmaxHead, classes=labels.size, label_smoothing=self.label_smoothing, class_weights=weights)
+
+
+Pooled = Literal["last", "mean", "max", "attention", "centre"]
+POOLED = "how the outputs of all steps become one vector, where a sequence has one label"
+
+
+class PooledLabels(BothDirections, PlainLayers, LabelLoss):
+    """What says one label of a sequence."""
+
+    pooling: Pooled = Field("attention", description=POOLED)
 
 
 class SupervisedOptions(ReadingOptions, RecurrentOptions):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from pydantic import Field
@@ -17,11 +16,10 @@ from elman.architectures import Inputs, ManyToManyInStep, ManyToOne, Ragged
 from elman.codecs.labels import Labels
 from elman.codecs.saved import Codec
 from elman.errors import DataError, UsageError
-from elman.heads import SoftmaxHead
 from elman.heads.head import IGNORED
 from elman.readers import Example
-from elman.tasks.classes import class_answers, class_metrics, draw_confusion
-from elman.tasks.options import SmallBatches, SupervisedOptions
+from elman.tasks.classes import class_answers, class_metrics, draw_confusion, labels_to_tell_apart
+from elman.tasks.options import PooledLabels, SmallBatches, SupervisedOptions
 from elman.tasks.supervised import Answer, Item, Setting, SupervisedTask, padded
 from elman.training import TrainingConfig
 
@@ -32,18 +30,8 @@ LABELS, STEP_LABELS = "labels", "step_labels"
 """Names of the codec: of one label a sequence, of one a step."""
 
 
-class LabelOptions(SmallBatches, SupervisedOptions):
+class LabelOptions(SmallBatches, PooledLabels, SupervisedOptions):
     """Options of tasks that say labels."""
-
-    bidirectional: bool = Field(True, description="read from both ends")
-    pooling: Literal["last", "mean", "max", "attention", "centre"] = Field(
-        "attention", description="how the outputs of all steps become one vector, where a sequence has one label"
-    )
-    dense: tuple[int, ...] = Field((), description="sizes of plain layers before the output; repeat for several")
-    balance: float = Field(
-        0.0, ge=0, le=1, description="weight of rare labels in the loss: 0 by their number, 1 all labels alike"
-    )
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the truth given to all labels")
 
 
 class LabelTraining(TrainingConfig):
@@ -51,7 +39,6 @@ class LabelTraining(TrainingConfig):
 
     default_epochs: ClassVar[int] = 30
 
-    epochs: int | None = Field(None, ge=1, le=10**9, description="passes over the data; 30 when no budget is given")
     learning_rate: float = Field(3e-3, gt=0, le=1e4, description="highest learning rate")
     weight_decay: float = Field(0.01, ge=0, le=1e3, description="decay of matrices; biases and other vectors have none")
     warmup_steps: int = Field(50, ge=0, le=10**9, description="steps over which the learning rate rises linearly")
@@ -103,9 +90,7 @@ class LabelTask(SupervisedTask[Config]):
         usual = type(config).model_fields["pooling"].default
         if in_step and config.pooling != usual:
             raise UsageError(f"pooling: has an effect on one label a sequence only; got {config.pooling!r}")
-        labels = Labels.build(_labels(examples))
-        if labels.size < 2:
-            raise DataError(f"labels: must be at least 2 to tell apart; training data has {labels.names} only")
+        labels = labels_to_tell_apart(_labels(examples))
         return {**self.fit_inputs(examples, config), STEP_LABELS if in_step else LABELS: labels}
 
     def encode(self, example: Example, setting: Setting[Config]) -> Item:
@@ -115,9 +100,8 @@ class LabelTask(SupervisedTask[Config]):
 
     def network(self, setting: Setting[Config], seed: int, examples: Sequence[Example] = ()) -> nn.Module:
         """Inputs, recurrent layers, pooling where there is one label, plain layers, softmax."""
-        config, labels = setting.config, _codec(setting)
-        weights = labels.balance(_labels(examples), config.balance) if examples and config.balance else None
-        head = partial(SoftmaxHead, classes=labels.size, label_smoothing=config.label_smoothing, class_weights=weights)
+        config = setting.config
+        head = config.softmax(_codec(setting), _labels(examples))
         given: dict[str, Any] = {"bidirectional": config.bidirectional, "dense": config.dense, "seed": seed}
         given |= config.recurrent(setting.cell)
         if STEP_LABELS in setting.codecs:

@@ -21,6 +21,7 @@ from elman.readers import Example, Reading
 from elman.readers.series import Series, SeriesReading
 from elman.readers.series_files import read_series
 from elman.tasks.generated_signals import write_sines
+from elman.tasks.options import POOLED, Pooled
 from elman.tasks.sequence_labels import LabelOptions, LabelTask
 from elman.tasks.supervised import Item, Setting
 
@@ -42,9 +43,7 @@ class SeriesClassificationOptions(ColumnOptions, LabelOptions):
     filters: int = Field(64, ge=0, le=65_536, description="patterns of neighbouring steps; 0 reads single steps")
     filter_width: int = Field(9, ge=1, le=999, description="steps of a pattern, odd")
     hidden_size: int = Field(64, ge=1, le=65_536, description="units of a layer and direction")
-    pooling: Literal["last", "mean", "max", "attention", "centre"] = Field(
-        "mean", description="how the outputs of all steps become one vector"
-    )
+    pooling: Pooled = Field("mean", description=POOLED)
     noise: float = Field(0.2, ge=0, le=100, description="deviation of noise on standardised values in training")
     crop: float = Field(0.0, ge=0, lt=1, description="training takes parts of series that are up to so much shorter")
     dropout: float = Field(0.3, ge=0, lt=1, description="between layers and before the output")

@@ -24,7 +24,7 @@ from elman.readers import Example, Reading
 from elman.readers.series_files import read_series
 from elman.tasks.forecast_picture import draw_forecasts
 from elman.tasks.generated_signals import write_mood
-from elman.tasks.options import SmallBatches, SupervisedOptions
+from elman.tasks.options import PlainLayers, SmallBatches, SupervisedOptions
 from elman.tasks.series_classification import ColumnOptions, series_reading
 from elman.tasks.series_windows import Cutting, Truth, Window, shown_time, windows
 from elman.tasks.supervised import Answer, Item, Setting, SupervisedTask, padded
@@ -55,7 +55,7 @@ class Windows(Ragged):
         return replace(self, values=self.values.to(device))
 
 
-class SeriesRegressionOptions(ColumnOptions, SmallBatches, SupervisedOptions):
+class SeriesRegressionOptions(ColumnOptions, SmallBatches, PlainLayers, SupervisedOptions):
     """Options of series regression."""
 
     target: tuple[str, ...] = Field((), description="column to say at each step; repeat for several")
@@ -79,7 +79,6 @@ class SeriesRegressionOptions(ColumnOptions, SmallBatches, SupervisedOptions):
     warm_up: int = Field(64, ge=0, le=1_000_000, description="steps that are read before them")
     season: int | None = Field(None, ge=1, le=10**9, description="steps of a season, for the naive forecast")
     bidirectional: bool = Field(False, description="refused: what is said of a step must not know those after it")
-    dense: tuple[int, ...] = Field((), description="sizes of plain layers before the output; repeat for several")
     hidden_size: int = Field(64, ge=1, le=65_536, description="units of a layer")
     dropout: float = Field(0.2, ge=0, lt=1, description="between layers and before the output")
     batch_size: int = Field(16, ge=1, le=65_536, description="windows of a batch")
@@ -103,7 +102,6 @@ class SeriesRegressionTraining(TrainingConfig):
 
     default_epochs: ClassVar[int] = 60
 
-    epochs: int | None = Field(None, ge=1, le=10**9, description="passes over the data; 60 when no budget is given")
     learning_rate: float = Field(3e-3, gt=0, le=1e4, description="highest learning rate")
     weight_decay: float = Field(0.01, ge=0, le=1e3, description="decay of matrices; biases and other vectors have none")
     warmup_steps: int = Field(50, ge=0, le=10**9, description="steps over which the learning rate rises linearly")

@@ -18,13 +18,13 @@ from elman.errors import DataError
 from elman.readers import Example, Reading
 from elman.readers.recordings import FASTEST, SLOWEST, Recording
 from elman.readers.sounds import read_sounds
-from elman.tasks.options import SupervisedOptions
+from elman.tasks.options import BothDirections, PlainLayers, SupervisedOptions
 from elman.tasks.supervised import Item, Setting, SupervisedTask, padded
 
 USUAL_RATE = 16_000
 
 
-class SoundOptions(SupervisedOptions):
+class SoundOptions(BothDirections, PlainLayers, SupervisedOptions):
     """Options of tasks of sounds."""
 
     rate: int | None = Field(
@@ -45,7 +45,6 @@ class SoundOptions(SupervisedOptions):
     speed: float = Field(0.1, ge=0, le=0.5, description="training plays sounds up to so much faster or slower")
     time_masks: int = Field(2, ge=0, le=100, description="spans of time that training blanks out")
     frequency_masks: int = Field(2, ge=0, le=100, description="spans of features that training blanks out")
-    bidirectional: bool = Field(True, description="listen from both ends")
 
     @model_validator(mode="after")
     def _refuse_coefficients_of_nothing(self) -> SoundOptions:

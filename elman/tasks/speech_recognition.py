@@ -45,7 +45,6 @@ class SpeechRecognitionTraining(TrainingConfig):
 
     default_epochs: ClassVar[int] = 20
 
-    epochs: int | None = Field(None, ge=1, le=10**9, description="passes over the data; 20 when no budget is given")
     learning_rate: float = Field(3e-3, gt=0, le=1e4, description="highest learning rate")
     warmup_steps: int = Field(100, ge=0, le=10**9, description="steps over which the learning rate rises linearly")
 
@@ -95,6 +94,7 @@ class SpeechRecognition(SoundTask[SpeechRecognitionOptions]):
             self.inputs(setting),
             partial(CtcHead, labels=setting.codecs["symbols"].size),
             bidirectional=config.bidirectional,
+            dense=config.dense,
             seed=seed,
             **config.recurrent(setting.cell),
         )

@@ -50,9 +50,6 @@ class StringsTraining(TrainingConfig):
 
     learning_rate: float = Field(4e-3, gt=0, le=1e4, description="highest learning rate")
     weight_decay: float = Field(0.01, ge=0, le=1e3, description="decay of matrices; biases and other vectors have none")
-    patience: int | None = Field(
-        None, ge=1, le=10**6, description="stop after n evaluations without a new best; 3 when no budget is given"
-    )
 
 
 class Strings(SupervisedTask[StringsOptions]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -40,13 +40,11 @@ def judge(
         final: Take the answers that users get; otherwise those of a validation during training.
     """
     nats, counted, found = 0.0, 0, [Answer()] * len(items)
-    answer = task.answers if final else task.validated
     model: Any = network
-    for rows, x, y in _batches(task, network, items, setting):
+    for rows, x, y, said in _answered(task, network, items, setting, final):
         loss = model.loss(x, y)
         nats, counted = nats + float(loss.nats), counted + loss.items
-        for row, said in zip(rows, answer(network, x, setting), strict=True):
-            found[row] = said
+        _put(found, rows, said)
     return {"loss": nats / max(counted, 1), **task.measure(found, truths)}, found
 
 
@@ -56,16 +54,22 @@ def answers_to(
 ) -> list[Answer]:
     """Return the answers of a network, in evaluation mode, in the order of the items."""
     found = [Answer()] * len(items)
-    for rows, x, _ in _batches(task, network, items, setting):
-        for row, said in zip(rows, task.answers(network, x, setting), strict=True):
-            found[row] = said
+    for rows, _, _, said in _answered(task, network, items, setting, True):
+        _put(found, rows, said)
     return found
 
 
-def _batches(task: SupervisedTask[Any], network: nn.Module, items: Sequence[Item], setting: Setting[Any]) -> Any:
-    """Rows, x and y of every batch, the longest first."""
+def _put(found: list[Answer], rows: Sequence[int], said: Sequence[Answer]) -> None:
+    for row, answer in zip(rows, said, strict=True):
+        found[row] = answer
+
+
+def _answered(
+    task: SupervisedTask[Any], network: nn.Module, items: Sequence[Item], setting: Setting[Any], final: bool
+) -> Iterator[tuple[Sequence[int], Any, Any, list[Answer]]]:
+    """Rows, x, y and answers of every batch, the longest first."""
     device = next(network.parameters()).device
     batches = Batches([item.length for item in items], setting.config.batch_size, seed=0) if items else None
     for rows in batches.in_order() if batches else []:
-        x, y = task.collate([items[row] for row in rows], setting)
-        yield rows, to_device(x, device), to_device(y, device)
+        x, y = (to_device(value, device) for value in task.collate([items[row] for row in rows], setting))
+        yield rows, x, y, (task.answers if final else task.validated)(network, x, setting)

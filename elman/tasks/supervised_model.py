@@ -13,11 +13,12 @@ from torch import nn
 
 from elman.codecs.saved import codecs_from_json
 from elman.errors import DataError, ElmanError, ModelFileError, UsageError
+from elman.model_config import restored_cell
 from elman.model_folder import read_extra_file, read_model_folder
 from elman.readers import Example, Reading
 from elman.search_options import SearchOptions
 from elman.storage import parse_json
-from elman.tasks.cell_option import refuse_absurd_size, restored_cell
+from elman.tasks.cell_option import refuse_absurd_size
 from elman.tasks.options import SupervisedOptions
 from elman.tasks.supervised import Answer, Setting, SupervisedTask
 from elman.tasks.supervised_measure import answers_to, judge

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from elman.codecs.saved import codecs_to_json
 from elman.errors import DataError
+from elman.model_config import describe_cell
 from elman.model_folder import write_model_folder
 from elman.randomness import drawing
 from elman.readers import Example, Rejects
-from elman.tasks.cell_option import describe_cell, read_cell, refuse_absurd_size
+from elman.readers.cells import read_cell
+from elman.tasks.cell_option import refuse_absurd_size
 from elman.tasks.model_card import supervised_card
 from elman.tasks.options import SupervisedOptions
 from elman.tasks.parts import Parts, divided

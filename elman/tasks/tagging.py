@@ -15,13 +15,14 @@ from elman.architectures import ManyToManyInStep, SpelledWords, TokenVectors, Wo
 from elman.codecs.labels import Labels
 from elman.codecs.spans import Span, allowed_transitions, are_spans, spans_of, tags_of
 from elman.codecs.vocabulary import Vocabulary
-from elman.errors import DataError
-from elman.heads import CrfHead, SoftmaxHead
+from elman.errors import DataError, UsageError
+from elman.heads import CrfHead
 from elman.metrics import span_ratios
 from elman.readers import Example, Reading
 from elman.readers.tagged_text import read_tagged_text
+from elman.tasks.classes import draw_confusion
 from elman.tasks.generated import write_entities
-from elman.tasks.options import SupervisedOptions
+from elman.tasks.options import BothDirections, LabelLoss, PlainLayers, SupervisedOptions
 from elman.tasks.shown_spans import coloured, write_marked_texts
 from elman.tasks.supervised import Answer, Item, Setting, SupervisedTask, padded
 from elman.tasks.word_vectors import WordVectorOptions, first_vectors, further_words
@@ -34,7 +35,7 @@ SCHEME = "bioes"
 """How spans are tagged inside the network: where one ends and that it is short is said too."""
 
 
-class TaggingOptions(WordVectorOptions, SupervisedOptions):
+class TaggingOptions(WordVectorOptions, BothDirections, PlainLayers, LabelLoss, SupervisedOptions):
     """Options of tagging."""
 
     lowercase: bool = Field(True, description="look words up in lower case; their letters are read as they are")
@@ -53,8 +54,6 @@ class TaggingOptions(WordVectorOptions, SupervisedOptions):
     crf: bool | None = Field(
         None, description="judge the tags of a sentence together; without the option, where tags are spans"
     )
-    bidirectional: bool = Field(True, description="read from both ends")
-    dense: tuple[int, ...] = Field((), description="sizes of plain layers before the output; repeat for several")
     hidden_size: int = Field(160, ge=1, le=65_536, description="units of a layer and direction")
     dropout: float = Field(0.5, ge=0, lt=1, description="between layers and before the output")
     input_dropout: float = Field(0.3, ge=0, lt=1, description="of word vectors, the same at all steps")
@@ -76,9 +75,6 @@ class TaggingTraining(TrainingConfig):
     learning_rate: float = Field(3e-3, gt=0, le=1e4, description="highest learning rate")
     weight_decay: float = Field(0.01, ge=0, le=1e3, description="decay of matrices; biases and other vectors have none")
     warmup_steps: int = Field(50, ge=0, le=10**9, description="steps over which the learning rate rises linearly")
-    patience: int | None = Field(
-        None, ge=1, le=10**6, description="stop after n evaluations without a new best; 5 when no budget is given"
-    )
 
 
 class Tagging(SupervisedTask[TaggingOptions]):
@@ -90,6 +86,7 @@ class Tagging(SupervisedTask[TaggingOptions]):
     config = TaggingOptions
     training = TaggingTraining
     selection, unit = "accuracy", "words"
+    searching = ("n_best",)
 
     def read(self, path: Path, how: Reading, config: TaggingOptions) -> Iterator[Example]:
         """Yield sentences with their tags; see elman.readers.tagged_text."""
@@ -108,8 +105,13 @@ class Tagging(SupervisedTask[TaggingOptions]):
             further=further_words(config, met),
         )
         letters = Vocabulary.build(list(word) for example in examples for word in set(example.x))
-        tags = _all_tags(found) if are_spans(found) else found
-        return {"vocabulary": vocabulary, "letters": letters, "tags": Labels.build(tags)}
+        tags = Labels.build(_all_tags(found) if are_spans(found) else found)
+        if _together(config, tags) and (config.balance or config.label_smoothing):
+            raise UsageError(
+                "balance, label_smoothing: have an effect on tags judged one by one only; these are judged together",
+                "add --no-crf, or leave both out",
+            )
+        return {"vocabulary": vocabulary, "letters": letters, "tags": tags}
 
     def selected(self, setting: Setting[TaggingOptions]) -> str:
         """Return "span_f1" where tags state spans."""
@@ -132,8 +134,8 @@ class Tagging(SupervisedTask[TaggingOptions]):
         return ManyToManyInStep(
             self._inputs(setting, seed, bool(examples)),
             partial(CrfHead, labels=tags.size, allowed=_allowed(tags.names))
-            if (are_spans(tags.names) if config.crf is None else config.crf)
-            else partial(SoftmaxHead, classes=tags.size),
+            if _together(config, tags)
+            else config.softmax(tags, [tags.names[n] for example in examples for n in _numbers(example, tags)]),
             bidirectional=config.bidirectional,
             dense=config.dense,
             seed=seed,
@@ -166,11 +168,34 @@ class Tagging(SupervisedTask[TaggingOptions]):
         return SpelledWords(words, letters, spelling), padded([item.y for item in items]).values if labelled else None
 
     def answers(self, network: Any, x: SpelledWords, setting: Setting[TaggingOptions]) -> list[Answer]:
+        """Return the best tags of each sentence, the spans they state, if they do, and the probability of each tag.
+
+        With the option n_best also so many best ways to tag all of the sentence, with ln P of each.
+        """
+        scores, lengths = network(x)
+        best, names = network.head.best(scores, lengths), setting.codecs["tags"].names  # (B, T)
+        found = _named(best, lengths, names)
+        each = network.head.probabilities(scores, lengths).gather(2, best.unsqueeze(2)).squeeze(2)  # (B, T)
+        for answer, row in zip(found, each.tolist(), strict=True):
+            answer["probabilities"] = row[: len(answer["tags"])]
+        count = setting.search.n_best
+        if count is None:
+            return found
+        if not _together(setting.config, setting.codecs["tags"]):
+            raise UsageError("n_best: needs tags that are judged together; this model judges them one by one")
+        paths, logs = network.head.n_best(scores, count, lengths)  # (B, N, T) and (B, N)
+        for answer, ways, row in zip(found, paths.tolist(), logs.tolist(), strict=True):
+            answer["n_best"] = [
+                _answer([names[n] for n in way[: len(answer["tags"])]], are_spans(names)) | {"log_probability": value}
+                for way, value in zip(ways, row, strict=True)
+                if value > -torch.inf
+            ]
+        return found
+
+    def validated(self, network: Any, x: SpelledWords, setting: Setting[TaggingOptions]) -> list[Answer]:
         """Return the best tags of each sentence, and the spans they state, if they do."""
         scores, lengths = network(x)
-        best, names = network.head.best(scores, lengths).tolist(), setting.codecs["tags"].names
-        found = [[names[n] for n in row[:length]] for row, length in zip(best, lengths.tolist(), strict=True)]
-        return [_answer(tags, are_spans(names)) for tags in found]
+        return _named(network.head.best(scores, lengths), lengths, setting.codecs["tags"].names)
 
     def measure(self, answers: Sequence[Answer], truths: Sequence[Any]) -> dict[str, float]:
         """Return the share of right tags; where tags state spans, their precision, recall and F1, too."""
@@ -187,16 +212,22 @@ class Tagging(SupervisedTask[TaggingOptions]):
         }
 
     def show(self, model: SupervisedModel, x: Any, answer: Answer, *, colour: bool = False) -> str:
-        """Return the words with their spans marked, or each with its tag."""
-        if "spans" in answer:
-            return coloured(x, answer["spans"], colour)
-        return " ".join(f"{word}/{tag}" for word, tag in zip(x, answer["tags"], strict=True))
+        """Return the words with their spans marked, or each with its tag; with n_best each way with its ln P."""
+        if "n_best" in answer:
+            ways = [f"{way['log_probability']:.4f}\t{_shown(x, way, colour)}" for way in answer["n_best"]]
+            return "\n".join([*ways, ""])
+        return _shown(x, answer, colour)
 
     def draw(
         self, model: SupervisedModel, examples: Sequence[Example], answers: Sequence[Answer], folder: Path
     ) -> list[Path]:
-        """Write the sentences with their spans in colours as HTML."""
-        return [write_marked_texts(examples, answers, folder / "spans.html")] if "spans" in answers[0] else []
+        """Write the sentences with their spans in colours as HTML, and the confusion matrix where tags are known."""
+        pages = [write_marked_texts(examples, answers, folder / "spans.html")] if "spans" in answers[0] else []
+        if any(example.y is None for example in examples):
+            return pages
+        said = [{"label": tag} for answer in answers for tag in answer["tags"]]
+        true = [tag for e in examples for tag in (_bio(e.y) if "spans" in answers[0] else e.y)]
+        return [*pages, *draw_confusion(said, true, folder)]
 
     def example(self, folder: Path) -> list[str]:
         """Write made-up sentences with people and places."""
@@ -219,6 +250,17 @@ class _WordsAlone(torch.nn.Module):
         return self.words(x.words)
 
 
+def _together(config: TaggingOptions, tags: Labels) -> bool:
+    """Whether the tags of a sentence are judged together."""
+    return are_spans(tags.names) if config.crf is None else config.crf
+
+
+def _shown(words: Sequence[str], answer: Answer, colour: bool) -> str:
+    if "spans" in answer:
+        return coloured(words, answer["spans"], colour)
+    return " ".join(f"{word}/{tag}" for word, tag in zip(words, answer["tags"], strict=True))
+
+
 def _all_tags(found: Sequence[str]) -> list[str]:
     """Every tag of the scheme for every kind of span that is met."""
     kinds = sorted({tag[2:] for tag in found if tag != "O"})
@@ -239,6 +281,12 @@ def _bio(tags: Sequence[str]) -> list[str]:
 
 def _allowed(names: Sequence[str]) -> Tensor | None:
     return allowed_transitions(names, SCHEME) if are_spans(names) else None
+
+
+def _named(best: Tensor, lengths: Tensor, names: Sequence[str]) -> list[Answer]:
+    """Answers of numbers (B, T) of tags."""
+    rows = zip(best.tolist(), lengths.tolist(), strict=True)
+    return [_answer([names[n] for n in row[:length]], are_spans(names)) for row, length in rows]
 
 
 def _answer(tags: list[str], are_of_spans: bool) -> Answer:

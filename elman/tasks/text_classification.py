@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,15 +11,13 @@ from pydantic import Field
 from torch import Tensor
 
 from elman.architectures import ManyToOne, Ragged, TokenVectors
-from elman.codecs.labels import Labels
 from elman.codecs.vocabulary import Vocabulary
 from elman.errors import DataError
-from elman.heads import SoftmaxHead
 from elman.readers import Example, Reading
 from elman.readers.labelled_text import read_labelled_text
-from elman.tasks.classes import class_answers, class_metrics, draw_confusion
+from elman.tasks.classes import class_answers, class_metrics, draw_confusion, labels_to_tell_apart
 from elman.tasks.generated import write_reviews
-from elman.tasks.options import SupervisedOptions
+from elman.tasks.options import POOLED, Pooled, PooledLabels, SupervisedOptions
 from elman.tasks.parts import labels_of
 from elman.tasks.supervised import Answer, Item, Setting, SupervisedTask, padded
 from elman.tasks.word_vectors import WordVectorOptions, first_vectors, further_words
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
     from elman.tasks.supervised_model import SupervisedModel
 
 
-class TextClassificationOptions(WordVectorOptions, SupervisedOptions):
+class TextClassificationOptions(WordVectorOptions, PooledLabels, SupervisedOptions):
     """Options of text classification."""
 
     level: Literal["word", "character"] = Field("word", description="what a token is")
@@ -46,15 +43,7 @@ class TextClassificationOptions(WordVectorOptions, SupervisedOptions):
         description="f: training forgets a token met n times with probability f / (f + n)",
     )
     hidden_size: int = Field(64, ge=1, le=65_536, description="units of a layer and direction")
-    bidirectional: bool = Field(True, description="read from both ends")
-    pooling: Literal["last", "mean", "max", "attention", "centre"] = Field(
-        "max", description="how the outputs of all steps become one vector"
-    )
-    dense: tuple[int, ...] = Field((), description="sizes of plain layers before the output; repeat for several")
-    balance: float = Field(
-        0.0, ge=0, le=1, description="weight of rare labels in the loss: 0 by their number, 1 all labels alike"
-    )
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the truth given to all labels")
+    pooling: Pooled = Field("max", description=POOLED)
     dropout: float = Field(0.5, ge=0, lt=1, description="between layers and before the output")
     input_dropout: float = Field(0.3, ge=0, lt=1, description="of token vectors, the same at all steps")
 
@@ -68,9 +57,6 @@ class TextClassificationTraining(TrainingConfig):
     learning_rate: float = Field(1e-3, gt=0, le=1e4, description="highest learning rate")
     weight_decay: float = Field(0.05, ge=0, le=1e3, description="decay of matrices; biases and other vectors have none")
     warmup_steps: int = Field(50, ge=0, le=10**9, description="steps over which the learning rate rises linearly")
-    patience: int | None = Field(
-        None, ge=1, le=10**6, description="stop after n evaluations without a new best; 4 when no budget is given"
-    )
 
 
 class TextClassification(SupervisedTask[TextClassificationOptions]):
@@ -89,10 +75,7 @@ class TextClassification(SupervisedTask[TextClassificationOptions]):
 
     def fit(self, examples: Sequence[Example], config: TextClassificationOptions) -> dict[str, Any]:
         """Return the vocabulary and the labels of the training texts."""
-        found = labels_of(examples)
-        labels = Labels.build(found)
-        if labels.size < 2:
-            raise DataError(f"labels: must be at least 2 to tell apart; training data has {found[:1]} only")
+        labels = labels_to_tell_apart(labels_of(examples))
         texts = [self._tokens(example.x, config) for example in examples]
         met = {token.lower() if config.lowercase else token for text in texts for token in text}
         vocabulary = Vocabulary.build(
@@ -120,7 +103,7 @@ class TextClassification(SupervisedTask[TextClassificationOptions]):
         self, setting: Setting[TextClassificationOptions], seed: int, examples: Sequence[Example] = ()
     ) -> ManyToOne:
         """Token vectors, recurrent layers, pooling, plain layers, softmax."""
-        config, vocabulary, labels = setting.config, setting.codecs["vocabulary"], setting.codecs["labels"]
+        config, vocabulary = setting.config, setting.codecs["vocabulary"]
         inputs = TokenVectors(
             vocabulary.size,
             config.embedding_size,
@@ -130,11 +113,9 @@ class TextClassification(SupervisedTask[TextClassificationOptions]):
             deviation=0.1,
             seed=seed,
         )
-        weights = labels.balance(labels_of(examples), config.balance) if examples and config.balance else None
-        head = partial(SoftmaxHead, classes=labels.size, label_smoothing=config.label_smoothing, class_weights=weights)
         return ManyToOne(
             inputs,
-            head,
+            config.softmax(setting.codecs["labels"], labels_of(examples)),
             bidirectional=config.bidirectional,
             pooling=config.pooling,
             dense=config.dense,

@@ -89,7 +89,6 @@ class TranslationTraining(TrainingConfig):
 
     default_epochs: ClassVar[int] = 12
 
-    epochs: int | None = Field(None, ge=1, le=10**9, description="passes over the data; 12 when no budget is given")
     learning_rate: float = Field(4e-3, gt=0, le=1e4, description="highest learning rate")
     warmup_steps: int = Field(200, ge=0, le=10**9, description="steps over which the learning rate rises linearly")
 

@@ -14,15 +14,15 @@ class TrainingConfig(BaseModel):
     """Options of `elman.training.train`; frozen, checked on construction, unknown names refused.
 
     A task gives its own defaults by a subclass that declares fields again. When no budget is given, `epochs` becomes
-    `default_epochs`, and `patience`, if not given, `default_patience`; with several budgets, training ends with
-    whichever is used up first.
+    `default_epochs`, and `patience`, if not given, `default_patience`, which their descriptions say; with several
+    budgets, training ends with whichever is used up first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     default_epochs: ClassVar[int] = 10
     default_patience: ClassVar[int | None] = None
 
-    epochs: int | None = Field(None, ge=1, le=10**9, description="passes over the data; 10 when no budget is given")
+    epochs: int | None = Field(None, ge=1, le=10**9, description="passes over the data")
     steps: int | None = Field(None, ge=1, le=10**12, description="optimizer steps")
     minutes: float | None = Field(
         None, gt=0, le=10**6, description="minutes of training by the clock, pauses between resumed parts not counted"
@@ -71,6 +71,15 @@ class TrainingConfig(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where torch has one, else the CPU")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of every random draw")
     threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; without it, torch decides")
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        """Say in the descriptions of a subclass what its defaults without a budget are."""
+        super().__pydantic_init_subclass__(**options)
+        for name, usual in (("epochs", cls.default_epochs), ("patience", cls.default_patience)):
+            if usual is not None:
+                told = TrainingConfig.model_fields[name].description
+                cls.model_fields[name].description = f"{told}; {usual} when no budget is given"
 
     def chosen_device(self) -> torch.device:
         """Return the device that `device` means here.

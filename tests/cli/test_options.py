@@ -51,7 +51,7 @@ def make(*words: str) -> Recipe:
 def test_every_field_is_an_option_with_its_default_and_range() -> None:
     command = click.Command("x", params=list(options_of(Recipe)))
     text = " ".join(command.get_help(click.Context(command, max_content_width=200)).split())
-    assert "--hidden-size NUMBER units of a layer [default: 128; >= 1, <= 65536]" in text
+    assert "--hidden-size, --hidden NUMBER units of a layer [default: 128; >= 1, <= 65536]" in text
     assert "--rate NUMBER learning rate [default: 0.002; > 0]" in text
     assert "--kind [plain|fancy] which kind [default: plain]" in text
     assert "--tied / --no-tied share weights [default: off]" in text
@@ -69,6 +69,10 @@ def test_values_reach_their_fields() -> None:
         "hidden_size": 7, "rate": 1e-4, "kind": "fancy", "tied": True, "limit": 3, "stop": ("a", "b"),
         "sizes": {"P": 4, "Q": 5},
     }  # fmt: skip
+
+
+def test_the_shorter_option_is_the_same() -> None:
+    assert make("--hidden", "9") == make("--hidden-size", "9") != make()
 
 
 def test_flags_stand_over_the_recipe_and_the_recipe_over_defaults() -> None:

@@ -19,6 +19,7 @@ import pytest
 
 import elman as package
 from elman.cli import demo_text, main
+from elman.cli.training import make_command
 from elman.plans.native import available as native_available
 from elman.tasks import TASKS
 from elman.tasks.language_model import load
@@ -228,6 +229,20 @@ def test_diagnose_speaks_of_every_layer(elman: Elman, model: Path, tmp_path: Pat
     assert (tmp_path / "flow.png").read_bytes().startswith(b"\x89PNG")
     outcome = elman("diagnose", "--cell", "rnn", "--steps", "12", "--hidden-size", "5", "--input-size", "3")
     assert outcome.code == 0 and "(rnn)" in outcome.out
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_takes_the_options_of_the_recurrent_part(elman: Elman, corpus: Path, task: str) -> None:
+    """--bidirectional, too; where the model writes what comes next it is refused with the reason."""
+    options = {flag for option in make_command(TASKS[task]).params for flag in option.opts}
+    assert {"--cell", "--layers", "--hidden", "--hidden-size", "--bidirectional"} <= options
+    if task in ("language-model", "music", "strings", "captioning"):
+        refused = elman("train", task, corpus, "--bidirectional")
+        assert refused.code == 2 and f"{task}: cannot be bidirectional: the direction that reads from the end sees" in (
+            refused.err
+        )
+    else:
+        assert "bidirectional" in TASKS[task].config.model_fields
 
 
 def test_tasks_are_listed(elman: Elman) -> None:

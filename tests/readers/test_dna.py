@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from elman.errors import DataError, UsageError
+from elman.readers import text_chunks
 from elman.readers.dna import read_dna
 from elman.readers.examples import Example, Reading, Rejects
 
@@ -123,3 +124,19 @@ def test_a_damaged_archive_and_a_folder_without_fasta_are_errors(tmp_path: Path)
     (tmp_path / "x.fa.gz").write_bytes(packed[: len(packed) // 2])
     with pytest.raises(DataError, match=r"x\.fa\.gz: must be a whole gzip file"):
         list(read_dna(tmp_path, Reading()))
+
+
+def test_fasta_is_text_for_a_language_model(tmp_path: Path) -> None:
+    text = ">one first\nacgt\nNN\n\n>two\nGgC\r\nA\n"
+    (tmp_path / "a.fa").write_text(text, encoding="ascii")
+    (tmp_path / "b.fasta.gz").write_bytes(gzip.compress(text.encode()))
+    for name in ("a.fa", "b.fasta.gz"):
+        assert "".join(text_chunks(tmp_path / name)) == "ACGTNN\nGGCA\n"
+    letters = "ACGT" * 15
+    (tmp_path / "long.fna").write_text(">x\n" + f"{letters}\n" * 40_000, encoding="ascii")
+    pieces = list(text_chunks(tmp_path / "long.fna"))
+    assert len(pieces) == 3 and "".join(pieces) == letters * 40_000 + "\n"
+    for bad, message in (("acgt\n", "bad.fa:1: must begin with a line '>id'"), (">a\nAC-GT\n", "bad.fa:2: .* got '-'")):
+        (tmp_path / "bad.fa").write_text(bad, encoding="ascii")
+        with pytest.raises(DataError, match=message):
+            list(text_chunks(tmp_path / "bad.fa"))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from elman.errors import DataError
+from elman.errors import DataError, UsageError
 from elman.heads import CrfHead, SoftmaxHead
 from elman.tasks import TASKS, load
 from elman.tasks.generated import write_entities
@@ -59,7 +62,61 @@ def test_plain_tags_are_learnt_one_by_one(tmp_path: Path) -> None:
     assert problem.selection == "accuracy" and isinstance(problem.model.head, SoftmaxHead)
     model, best = trained(tmp_path, problem, epochs=4)
     assert best["accuracy"] == 1.0
-    assert model.predict([["a", "cat", "runs"]])[0] == {"tags": ["DET", "NOUN", "VERB"]}
+    (answer,) = model.predict([["a", "cat", "runs"]])
+    assert answer["tags"] == ["DET", "NOUN", "VERB"] and all(1 / 3 < p < 1 for p in answer["probabilities"])
+    judged = model.judge(tmp_path / "data.conll")
+    assert [path.name for path in model.task.draw(model, judged.examples, judged.answers, tmp_path)] == [
+        "confusion.png"
+    ]
+    model.search(n_best=2)
+    with pytest.raises(UsageError, match="n_best: needs tags that are judged together"):
+        model.predict([["a", "cat", "runs"]])
+
+
+def untrained(folder: Path, text: str | None = None, **options: Any) -> SupervisedModel:
+    """A model whose parameters are all drawn, so that every tag depends on everything."""
+    problem = problem_of(folder, text, **options)
+    draws = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in problem.model.parameters():
+            parameter.copy_(0.5 * torch.randn(parameter.shape, generator=draws))
+    return SupervisedModel(problem.task, problem.model, problem.setting)
+
+
+def test_ways_to_tag_a_sentence_are_told_with_their_probabilities(tmp_path: Path) -> None:
+    """All ways of two words in the order of their probability; what is said of a word sums over them."""
+    model = untrained(tmp_path)
+    words, longer = ["Ada", "Oslo"], ["Oslo", "met", "Ada", "."]
+    plain = model.predict([longer, words])[1]
+    model.search(n_best=50)
+    answer = model.predict([longer, words])[1]
+    ways = answer["n_best"]
+    assert plain == {name: value for name, value in answer.items() if name != "n_best"}
+    assert len(ways) == 11, "two words of O, person and place: one span of two kinds on both, or three ways each"
+    assert len({tuple(way["tags"]) for way in ways}) == 11
+    chances = [math.exp(way["log_probability"]) for way in ways]
+    assert sum(chances) == pytest.approx(1, abs=1e-5) and chances == sorted(chances, reverse=True)
+    assert ways[0]["tags"] == answer["tags"] and ways[0]["spans"] == answer["spans"]
+    begins = [{(s["begin"], s["end"], s["kind"]) for s in way["spans"]} for way in ways]
+    for n, p in enumerate(answer["probabilities"]):
+        own = {s for s in begins[0] if s[0] <= n < s[1]}
+        alike = [{s for s in way if s[0] <= n < s[1]} == own for way in begins]
+        assert p == pytest.approx(sum(c for c, same in zip(chances, alike, strict=True) if same), abs=1e-5)
+    lines = model.task.show(model, words, answer).split("\n")
+    assert len(lines) == 12 and lines[0].startswith(f"{ways[0]['log_probability']:.4f}\t")
+
+
+def test_rare_tags_weigh_more_where_asked(tmp_path: Path) -> None:
+    problem = problem_of(tmp_path, PLAIN + "stop X\n\n" * 9, balance=1.0, label_smoothing=0.2)
+    head, counts = problem.model.head, Counter(tag for e in problem.examples["train"] for tag in e.y)
+    assert head.label_smoothing == 0.2 and counts["X"] < counts["DET"] / 3
+    weights = [counts.total() / 4 / counts[tag] for tag in ("DET", "NOUN", "VERB", "X")]
+    assert head.class_weights.tolist() == pytest.approx(weights)
+    spans = problem_of(tmp_path, balance=0.5, crf=False)
+    assert torch.isfinite(spans.loss(spans.batch(0, 0), None).loss), "tags that training never met weigh something"
+    for given in ({"balance": 0.5}, {"label_smoothing": 0.1}):
+        with pytest.raises(UsageError, match=r"effect on tags judged one by one only[^?]*--no-crf"):
+            problem_of(tmp_path, **given)
 
 
 @pytest.mark.parametrize(
