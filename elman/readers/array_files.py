@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,9 @@ import numpy.typing as npt
 
 from elman.errors import DataError
 from elman.readers.examples import Example
+from elman.readers.numpy_files import plain_arrays
 from elman.readers.series import Series, SeriesReading, refuse_missing
 from elman.readers.tables import PARTS
-from elman.readers.text import check_readable
 
 Array = npt.NDArray[Any]
 
@@ -34,25 +32,12 @@ def array_series(path: Path, how: SeriesReading) -> Iterator[Example]:
         MissingInputError, StorageError: it cannot be read.
         DataError: it is damaged, its arrays do not fit, or a series cannot be used and is not to be skipped.
     """
-    arrays = _arrays(path)
+    arrays = plain_arrays(path)
     ends = [name[1:] for name in arrays if name == "x" or (name.startswith("x_") and name[2:] in PARTS)]
     if not ends:
         raise DataError(f"{path}: must hold an array x, or x_train and x_test; got {', '.join(arrays) or 'none'}")
     for end in ends:
         yield from _of_part(path, arrays, end, how)
-
-
-def _arrays(path: Path) -> dict[str, Array]:
-    check_readable(path)
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: must be a .npz of named arrays; got one array")
-            return {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: must be a whole .npz without pickled objects; {error}") from None
 
 
 def _of_part(path: Path, arrays: dict[str, Array], end: str, how: SeriesReading) -> Iterator[Example]:

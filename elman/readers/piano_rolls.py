@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-import zipfile
-import zlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,14 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from elman.errors import DataError, MissingExtraError
+from elman.errors import DataError
+from elman.readers import matlab_decoder
+from elman.readers.apart import Apart
 from elman.readers.notes import KEYS, LOWEST
+from elman.readers.numpy_files import plain_arrays
 from elman.readers.tables import PARTS
 from elman.storage import reading as guarded
 
 Roll = npt.NDArray[np.bool_]
 _MIDI_NUMBERS = 128
-_BROKEN = (ValueError, TypeError, LookupError, OSError, EOFError, MemoryError, struct.error, zlib.error)
 
 
 def read_rolls(path: Path) -> Iterator[tuple[str, str, Any]]:
@@ -32,45 +32,30 @@ def read_rolls(path: Path) -> Iterator[tuple[str, str, Any]]:
         DataError: it is not such a file.
         MissingExtraError: scipy is not installed, and a .mat is to be read.
     """
-    arrays = _of_matlab(path) if path.suffix.lower() == ".mat" else _of_numpy(path)
-    for name, value in arrays.items():
-        if value.dtype == object:
-            for number, piece in enumerate(value.ravel()):
-                yield f"{path}: {name}[{number}]", name, piece
-        else:
-            yield f"{path}: {name}", name, value
+    if path.suffix.lower() == ".mat":
+        yield from _of_matlab(path)
+        return
+    hint = "save every piece as an array of its own: np.savez(FILE, train_0=..., train_1=..., test_0=...)"
+    for name, value in plain_arrays(path, hint).items():
+        yield f"{path}: {name}", name, value
 
 
-def _of_matlab(path: Path) -> dict[str, Any]:
-    try:
-        from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
-    except ImportError as error:
-        raise MissingExtraError(
-            f"{path}: reading .mat needs scipy, which is not installed", "pip install scipy"
-        ) from error
+def _of_matlab(path: Path) -> Iterator[tuple[str, str, Any]]:
     with guarded(path), path.open("rb") as file:
         newer = file.read(512).startswith(b"MATLAB 7.3")
-        if newer:
-            raise DataError(f"{path}: must be a .mat of version 7 or older; got 7.3", "save it with -v7 in MATLAB")
-        file.seek(0)
-        try:
-            found = loadmat(file)
-        except (*_BROKEN, MatReadError) as error:
-            raise DataError(f"{path}: must be a whole .mat file; {error or type(error).__name__}") from None
-    return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
-
-
-def _of_numpy(path: Path) -> dict[str, Any]:
-    with guarded(path), path.open("rb") as file:
-        try:
-            with np.load(file, allow_pickle=False) as found:
-                return {name: found[name] for name in found.files}
-        except (*_BROKEN, AttributeError, zipfile.BadZipFile) as error:
-            hint = "save every piece as an array of its own: np.savez(FILE, train_0=..., train_1=..., test_0=...)"
-            raise DataError(
-                f"{path}: must be a whole .npz of plain arrays; {error or type(error).__name__}", hint
-            ) from None
+    if newer:
+        raise DataError(f"{path}: must be a .mat of version 7 or older; got 7.3", "save it with -v7 in MATLAB")
+    with Apart(Path(matlab_decoder.__file__), "scipy", "music") as apart:
+        facts, data = apart.decode(path)
+    begin = 0
+    for array in facts["arrays"]:
+        place = "" if array["number"] is None else f"[{array['number']}]"
+        value: Any = None
+        if array["type"] is not None:
+            kind, count = np.dtype(array["type"]), math.prod(array["shape"])
+            value = np.frombuffer(data, kind, count, begin).reshape(array["shape"])
+            begin += value.nbytes
+        yield f"{path}: {array['name']}{place}", array["name"], value
 
 
 def roll_of(where: str, value: Any) -> Roll:

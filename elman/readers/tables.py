@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from elman.errors import DataError, MissingExtraError, ModelFileError, nearest
+from elman.errors import DataError, ModelFileError, nearest
+from elman.readers import parquet_decoder
+from elman.readers.apart import Apart
 from elman.readers.examples import Reading, Rejects, shown
 from elman.readers.lines import lines
-from elman.readers.text import check_readable
 from elman.storage import parse_json
 
 FORMS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -185,20 +186,16 @@ def _json_rows(path: Path, how: Reading) -> Iterator[Row]:
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
-    try:
-        import pyarrow  # type: ignore[import-untyped]
-        from pyarrow import parquet
-    except ImportError as error:
-        raise MissingExtraError(
-            f"{path}: reading Parquet needs pyarrow, which is not installed", "pip install 'elman[tables]'"
-        ) from error
-    check_readable(path)
+    with Apart(Path(parquet_decoder.__file__), "pyarrow", "tables") as apart:
+        _, data = apart.decode(path)
+    import pyarrow  # type: ignore[import-untyped]
+
     number = 0
     try:
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches():
+        with pyarrow.ipc.open_stream(data) as stream:
+            for batch in stream:
                 for values in batch.to_pylist():
                     number += 1
                     yield Row(f"{path}: row {number}", values)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, ValueError) as error:  # texts that are not UTF-8 are ValueErrors
         raise DataError(f"{path}: must be a whole Parquet file; {str(error).splitlines()[0]}") from None

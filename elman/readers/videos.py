@@ -113,8 +113,15 @@ def _rows(path: Path, form: str, how: Reading) -> Iterator[Row]:
         for clip in [path] if not path.is_dir() or _images(path) else _inside(path):
             yield Row(str(clip), {how.column("path"): clip})
     else:
-        for folder in filter(Path.is_dir, _inside(path)):
-            for clip in _inside(folder):
+        for folder in _inside(path):
+            if not folder.is_dir():
+                how.rejects.refuse(str(folder), "must stand in a folder named after its label; got a clip beside such")
+                continue
+            clips = _inside(folder)
+            others = [e for e in folder.iterdir() if e not in clips and not e.name.startswith(".")]
+            for other in sorted(others) if how.labelled else []:
+                how.rejects.refuse(str(other), f"must be a clip, {', '.join(VIDEOS)} or a folder of images")
+            for clip in clips:
                 yield Row(str(clip), {how.column("path"): clip, how.column("label"): folder.name})
 
 

@@ -121,8 +121,8 @@ def _going_on(times: npt.NDArray[Any], steps: int) -> npt.NDArray[Any] | None:
         return times
     if len(times) < 2:
         return None
-    usual = np.median(np.diff(times).astype(np.float64))
-    usual = usual if times.dtype.kind == "f" else np.timedelta64(round(usual), np.datetime_data(times.dtype)[0])
+    between = np.diff(times)
+    usual = np.median(between.astype(np.float64)).astype(between.dtype)
     return np.concatenate([times, times[-1] + usual * np.arange(1, steps + 1)])
 
 

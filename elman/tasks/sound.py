@@ -18,13 +18,13 @@ from elman.errors import DataError
 from elman.readers import Example, Reading
 from elman.readers.recordings import FASTEST, SLOWEST, Recording
 from elman.readers.sounds import read_sounds
-from elman.tasks.options import BothDirections, PlainLayers, SupervisedOptions
+from elman.tasks.options import SupervisedOptions
 from elman.tasks.supervised import Item, Setting, SupervisedTask, padded
 
 USUAL_RATE = 16_000
 
 
-class SoundOptions(BothDirections, PlainLayers, SupervisedOptions):
+class SoundOptions(SupervisedOptions):
     """Options of tasks of sounds."""
 
     rate: int | None = Field(

@@ -25,6 +25,7 @@ from elman.search_options import SearchOptions
 from elman.tasks.alignment_picture import draw_alignment
 from elman.tasks.generated_sounds import write_spoken
 from elman.tasks.letter_model import letter_model
+from elman.tasks.options import BothDirections, PlainLayers
 from elman.tasks.sound import SoundOptions, SoundTask
 from elman.tasks.supervised import Answer, Item, Setting
 from elman.tasks.supervised_model import SupervisedModel
@@ -33,7 +34,7 @@ from elman.training import TrainingConfig
 USUAL_BEAM, USUAL_WEIGHT, MOST_PICTURES = 8, 0.5, 10
 
 
-class SpeechRecognitionOptions(SoundOptions):
+class SpeechRecognitionOptions(BothDirections, PlainLayers, SoundOptions):
     """Options of speech recognition."""
 
     layers: int = Field(2, ge=1, le=1024, description="recurrent layers")

@@ -187,13 +187,36 @@ def test_a_cut_file_of_rolls_is_named(tmp_path, name):
     else:
         np.savez(path, train=roll(30, 1))
     whole = path.read_bytes()
-    for length in range(0, len(whole) - 1, 23):
+    for length in range(0, len(whole) - 1, 23 if name == "a.npz" else 120):
         path.write_bytes(whole[:length])
         found, rejects = pieces(path, skip=True)
         assert (len(found), len(rejects)) == (0, 1) or name == "a.mat"
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=name):
         pieces(path)
+
+
+def test_a_mat_that_breaks_its_reader_costs_itself_alone(tmp_path):
+    """This byte, the kind of an array, makes SciPy's reader crash with SIGSEGV."""
+    for name in ("a.mat", "b.mat", "c.mat"):
+        scipy.io.savemat(tmp_path / name, {"traindata": cells(roll(3, 1), roll(3, 2))})
+    data = bytearray((tmp_path / "b.mat").read_bytes())
+    assert data[144] == 1, "a cell array"
+    data[144] = 5
+    (tmp_path / "b.mat").write_bytes(data)
+    found, rejects = pieces(tmp_path, skip=True)
+    assert [Path(e.where.rpartition(": ")[0]).name for e in found] == ["a.mat", "a.mat", "c.mat", "c.mat"]
+    assert len(rejects) == 1 and rejects.rows[0]["where"] == str(tmp_path / "b.mat")
+
+
+def test_cells_that_are_no_numbers_are_told(tmp_path):
+    row = cells(roll(3, 1), roll(3, 2))
+    row[0, 1] = np.array(["text"])
+    scipy.io.savemat(tmp_path / "a.mat", {"traindata": row, "whole": roll(4, 7)})
+    found, rejects = pieces(tmp_path / "a.mat", skip=True)
+    assert [len(e.x) for e in found] == [3, 4] and found[1].x[:, 7].all()
+    assert rejects.rows[0]["where"] == f"{tmp_path / 'a.mat'}: traindata[1]"
+    assert "must be numbers of shape (T, 88)" in rejects.rows[0]["problem"]
 
 
 def test_a_mat_of_version_7_3_is_refused(tmp_path):

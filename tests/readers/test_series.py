@@ -189,7 +189,7 @@ HOPELESS: dict[str, tuple[str, bytes, str]] = {
     "a .ts that begins with values": ("d.ts", b"1,2:3,4:up\n", ":1: must be a header line"),
     "a .ts with time stamps": ("d.ts", b"@timeStamps true\n@data\n", "must have series without time stamps"),
     "a .ts with a dimension that is no number": ("d.ts", b"@dimensions two\n@data\n", "@dimensions must be a number"),
-    "a .npz that is none": ("d.npz", b"PK\x03\x04", "must be a whole .npz without pickled objects"),
+    "a .npz that is none": ("d.npz", b"PK\x03\x04", "must be a whole .npz of plain arrays"),
     "an empty file": ("d.npz", b"", "the file is empty"),
     "a Parquet file that is none": ("d.parquet", b"PAR1 and so on", "must be a whole Parquet file"),
     "a name that tells nothing": ("d.dat", b"1,2", "must be .csv, .tsv, .jsonl, .parquet, .ts or .npz by its name"),
@@ -217,7 +217,7 @@ def test_files_that_hold_no_series_are_errors_in_any_case(case: str, tmp_path: P
         ({"x": np.array([["a"]]), "y": [1]}, "x must be numbers"),
         ({"x": np.zeros((2, 3)), "y": [1, 2], "lengths": [3, 4]}, "lengths must be integers from 1 to 3"),
         ({"x": np.array([[1.0, np.inf]]), "y": [1]}, r"x\[0\]: must be finite numbers; got inf at step 2 of column 1"),
-        ({"x": np.array([{}, {}]), "y": [1, 2]}, "must be a whole .npz without pickled objects"),
+        ({"x": np.array([{}, {}]), "y": [1, 2]}, "must be a whole .npz of plain arrays"),
     ],
 )
 def test_arrays_that_do_not_fit_are_told(arrays: dict[str, object], message: str, tmp_path: Path) -> None:

@@ -154,3 +154,18 @@ def test_options_and_paths_that_do_not_fit_are_told(tmp_path: Path) -> None:
         list(read_videos(tmp_path, VideoReading(form="folder")))
     with pytest.raises(MissingInputError, match="data must exist"):
         list(read_videos(tmp_path / "none", VideoReading()))
+
+
+def test_files_beside_clips_are_told_or_counted(tmp_path: Path) -> None:
+    write_clip(tmp_path / "up" / "a.mp4")
+    write_clip(tmp_path / "lost.mp4")
+    (tmp_path / "up" / "b.mp5").write_text("another kind", encoding="ascii")
+    (tmp_path / "README.md").write_text("about", encoding="ascii")
+    rejects = Rejects(skip=True)
+    assert [e.y for e in read_videos(tmp_path, VideoReading(rejects, size=8))] == ["up"]
+    assert [(Path(row["where"]).name, row["problem"].partition(";")[0]) for row in rejects.rows] == [
+        ("lost.mp4", "must stand in a folder named after its label"),
+        ("b.mp5", "must be a clip, .mp4, .avi, .webm, .mkv, .mov, .m4v, .mpg, .mpeg, .gif or a folder of images"),
+    ]
+    with pytest.raises(DataError, match=r"lost\.mp4: must stand in a folder named after its label"):
+        list(read_videos(tmp_path, VideoReading(size=8)))
