@@ -85,7 +85,17 @@ def names(data: Path, folder: Path) -> Words:
         for source in sorted((data / "names" / "names").glob("*.txt")):
             lines = [line.strip() for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
             writer.writerows((source.stem, line, part_of(n)) for n, line in enumerate(lines))
-    return ["text-classification", path, "--column", "part=part", "--level", "character", "--no-lowercase"]
+    return [
+        "text-classification",
+        path,
+        "--column",
+        "part=part",
+        "--level",
+        "character",
+        "--no-lowercase",
+        "--learning-rate",
+        "0.004",
+    ]
 
 
 def wnut17(data: Path, folder: Path) -> Words:
