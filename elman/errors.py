@@ -83,7 +83,11 @@ class DivergedError(ElmanError, ArithmeticError):
     exit_code = 1
 
 
+CLOSE = 0.65
+"""What share of letters, in their order, a suggestion has in common with what was written (Ratcliff and Obershelp)."""
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the choice closest to `name`, or an empty text when none is close."""
-    close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, list(choices), n=1, cutoff=CLOSE)
     return f"; did you mean {close[0]!r}?" if close else ""

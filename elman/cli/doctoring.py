@@ -19,6 +19,7 @@ OPTIONAL = {
     "tokenizers": "vocabularies of subwords",
     "matplotlib": "curves and gradient flow as PNG",
 }
+TOLERANCES = {"float32": 1e-5, "float64": 1e-10}
 FEATURES = (
     "sse4_2",
     "avx",
@@ -61,7 +62,8 @@ def examine() -> dict[str, Any]:
     }
     complete = all(required.values())
     found["engine"] = engine() if complete else None
-    found["healthy"] = complete and found["engine"]["difference"] <= found["engine"]["tolerance"]
+    tried = found["engine"]["agreement"].values() if complete else ()
+    found["healthy"] = complete and all(row["difference"] <= row["tolerance"] for row in tried)
     return found
 
 
@@ -95,26 +97,37 @@ def _cpu_info() -> dict[str, str]:
 
 
 def engine() -> dict[str, Any]:
-    """Return which engine runs by default, torch's threads and devices, and how far it is from the reference."""
+    """Return which engines run by default, how far they are from the reference, torch's threads and devices."""
     import torch
 
-    from elman.cells import cells
-    from elman.layers import Recurrent
     from elman.plans import native
 
-    x = torch.linspace(-1, 1, 2 * 5 * 3, dtype=torch.float64).reshape(2, 5, 3)
-    layers = [Recurrent(cells["gru"], 3, 4, engine=name, seed=0).double() for name in ("auto", "reference")]
-    with torch.no_grad():
-        values = [layer(x)[0] for layer in layers]
     return {
         "native": {"target": native.target(), "targets": native.engine.targets()} if native.available() else None,
-        "default": layers[0].engine,
-        "difference": float((values[0] - values[1]).abs().max()),
-        "tolerance": 1e-10,
+        "agreement": {name: agreement(name) for name in TOLERANCES},
         "threads": torch.get_num_threads(),
         "torch_vectors": torch.backends.cpu.get_cpu_capability(),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
     }
+
+
+def agreement(precision: str) -> dict[str, Any]:
+    """Return the engine that runs layers of a type by default, and how far it is from the float64 reference.
+
+    Args:
+        precision: "float32" or "float64".
+    """
+    import torch
+
+    from elman.cells import cells
+    from elman.layers import Recurrent
+
+    x = torch.linspace(-1, 1, 2 * 5 * 3, dtype=torch.float64).reshape(2, 5, 3)
+    layer, reference = (Recurrent(cells["gru"], 3, 4, engine=name, seed=0) for name in ("auto", "reference"))
+    layer, reference = layer.to(getattr(torch, precision)), reference.double()
+    with torch.no_grad():
+        difference = float((layer(x.to(getattr(torch, precision)))[0] - reference(x)[0]).abs().max())
+    return {"engine": layer.engine, "difference": difference, "tolerance": TOLERANCES[precision]}
 
 
 def _report(found: dict[str, Any]) -> str:
@@ -126,11 +139,8 @@ def _report(found: dict[str, Any]) -> str:
         ["features", " ".join(cpu["features"]) or "unknown"],
     ]
     if tried is not None:
-        agree = (
-            f"differs from the reference by {tried['difference']:.1e} (gru, float64; at most {tried['tolerance']:.0e})"
-        )
+        rows += [[f"engine of {name}", _agrees(row, tried["native"])] for name, row in tried["agreement"].items()]
         rows += [
-            ["engine", f"{tried['default']}; {agree}"],
             ["C++ engine", _native(tried["native"])],
             ["threads", f"{tried['threads']} ({tried['torch_vectors']})"],
             ["GPU", tried["gpu"] or "none"],
@@ -138,6 +148,14 @@ def _report(found: dict[str, Any]) -> str:
     rows += [[name, number or "MISSING: pip install " + name] for name, number in found["required"].items()]
     rows += [[name, number or f"not installed ({OPTIONAL[name]})"] for name, number in found["optional"].items()]
     return table([*rows, ["", "everything works" if found["healthy"] else "something is wrong, see above"]])
+
+
+def _agrees(row: dict[str, Any], native: dict[str, Any] | None) -> str:
+    where = f" ({native['target']})" if native and row["engine"].startswith("cpu") else ""
+    return (
+        f"{row['engine']}{where}; differs from the reference by {row['difference']:.1e} "
+        f"(gru; at most {row['tolerance']:.0e})"
+    )
 
 
 def _native(found: dict[str, Any] | None) -> str:

@@ -9,6 +9,7 @@ import traceback
 
 import click
 
+from elman.cli.synonyms import nearest_option
 from elman.errors import ElmanError
 
 MEMORY_SIGNS = ("can't allocate memory", "out of memory", "not enough memory")
@@ -31,6 +32,9 @@ def report(error: BaseException, debug: bool) -> int:
         return error.code if isinstance(error.code, int) else 0 if error.code is None else 1
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) and error.ctx and error.ctx.parent is None:
+        click.echo(error.ctx.get_help())  # `elman` alone asks for help
+        return 0
     if debug:
         _write("".join(traceback.format_exception(error)))
     text, code = describe(error)
@@ -70,12 +74,25 @@ def describe(error: BaseException) -> tuple[str, int]:
 
 def _usage(error: click.UsageError) -> str:
     path = error.ctx.command_path if error.ctx else "elman"
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return _with_hint(*_word_missing(error.ctx, path))
     if isinstance(error, click.NoSuchOption):
-        close = f"; did you mean {error.possibilities[0]!r}?" if error.possibilities else ""
+        known = _options_of(error.ctx) if error.ctx else []
+        close = nearest_option(error.option_name, known)
         text = f"option must be one that the command has; got {error.option_name!r}{close}"
     else:
         text = error.format_message().rstrip(".")
     return _with_hint(f"{path}: {text}", f"see: {path} --help")
+
+
+def _word_missing(context: click.Context | None, path: str) -> tuple[str, str]:
+    known = context.command.list_commands(context) if context and isinstance(context.command, click.Group) else []
+    what, hint = ("task", "`elman tasks` says what each is for") if path == "elman train" else ("command", "")
+    return f"{path}: {what} must be given, one of {', '.join(known)}", hint or f"see: {path} --help"
+
+
+def _options_of(context: click.Context) -> list[str]:
+    return [option for parameter in context.command.params for option in (*parameter.opts, *parameter.secondary_opts)]
 
 
 def _system(error: OSError) -> tuple[str, int]:

@@ -176,9 +176,14 @@ def _model_report(model: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def equations_text(value: Any) -> str:
-    """Return the equations that a config holds, whether as text or as a table with the text in it."""
+    """Return the equations that a config holds, whether as text or as a table with the text in it.
+
+    What a table says besides stands above, "name: gru"; the equations begin at the left, so that they stay aligned.
+    """
     if isinstance(value, dict):
-        return "\n".join(f"{name}: {item}" if name != "text" else str(item) for name, item in value.items() if item)
+        short = {name: item for name, item in value.items() if item and name not in ("text", "equations")}
+        lines = [f"{name}: {_inline(item)}" for name, item in short.items()]
+        return "\n".join([*lines, *(str(value[name]) for name in ("text", "equations") if value.get(name))])
     return str(value) if value else ""
 
 
@@ -206,4 +211,6 @@ def _pairs(values: dict[str, Any]) -> str:
 def _inline(value: Any) -> str:
     if isinstance(value, dict):
         return "  ".join(f"{name} {_inline(item)}" for name, item in value.items() if item is not None)
+    if isinstance(value, str):
+        return "; ".join(line.strip() for line in value.splitlines() if line.strip())
     return f"{value:.6g}" if isinstance(value, float) else str(value)

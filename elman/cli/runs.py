@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,9 +16,10 @@ import torch
 from pydantic import ValidationError
 
 from elman.cli.output import note
+from elman.equations.notation import declared_name
 from elman.errors import MissingExtraError, ModelFileError, UsageError
 from elman.plans.native import available, target
-from elman.readers.cells import equations_of, read_cell
+from elman.readers.cells import equations_of, is_file_name, read_cell
 from elman.storage import storing
 from elman.tasks import TASKS, Task
 from elman.tasks.language_model_task import STORES
@@ -24,6 +27,7 @@ from elman.tasks.supervised_problem import REJECTS
 from elman.tasks.task import TaskProblem
 from elman.training import RunFolder, TrainingConfig, TrainingResult, reporter_for
 from elman.training import train as run_training
+from elman.training.checkpoint import Checkpoints
 from elman.training.curves import as_text, save_png
 from elman.training.gradients import at_precision
 from elman.training.run_folder import LOCK, RUN
@@ -105,7 +109,12 @@ def with_equations(config: Any) -> Any:
         raise UsageError("--cell: must be a name, a file or equations; got -")
     read_cell(config.cell)
     written = equations_of(config.cell)
-    return config if written is None else config.model_copy(update={"cell": written})
+    if written is None:
+        return config
+    if is_file_name(config.cell) and declared_name(written) is None:
+        name = re.sub(r"[^\w.-]", "_", Path(config.cell).stem)
+        written = f"name: {name}\n{written}"
+    return config.model_copy(update={"cell": written})
 
 
 def refuse_used(folder: Path) -> None:
@@ -152,7 +161,27 @@ def go_on(folder: Path, quiet: bool) -> dict[str, Any]:
         task, config, training, file = described(run)
         problem = task.problem(file, config, training.seed, run.path)
         run.check_data(problem.data)
-        return carry_out(problem, training, run, resume=True, quiet=quiet)
+        before = newest_step(run.path)
+        result = carry_out(problem, training, run, resume=True, quiet=quiet)
+        if result["steps"] == before:
+            note(nothing_left(task.name, file, training, result["reason"]))
+        return result
+
+
+def newest_step(folder: Path) -> int | None:
+    """Return the step of the newest whole checkpoint of a run; None when there is none."""
+    path = Checkpoints(folder / "checkpoints", lambda _: None).newest()  # training warns of damaged ones
+    return None if path is None else int(path.name.removeprefix("step-"))
+
+
+def nothing_left(task: str, file: Path, training: TrainingConfig, reason: str) -> str:
+    """Return what to say of a run that had ended, and how to train for longer."""
+    budget = next(name for name in ("epochs", "steps", "minutes") if getattr(training, name) is not None)
+    more = f"elman train {task} {shlex.quote(str(file))} --{budget} {2 * getattr(training, budget):g} -o NEW"
+    return (
+        f"nothing is left to train: this run ended after {reason}. For more, train anew with a larger budget and the "
+        f"other options as they were: {more}"
+    )
 
 
 def described(run: RunFolder) -> tuple[Task, Any, TrainingConfig, Path]:
@@ -188,9 +217,7 @@ def gain_of_bf16(training: TrainingConfig) -> list[str]:
     """Return the line about what bfloat16 would gain here; none where it runs, or the processor has no AMX."""
     if training.precision == "bf16" or not available() or target() != "amx":
         return []
-    return [
-        "this processor has AMX: --precision bf16, products in bfloat16, takes a third of the time for an LSTM of 512"
-    ]
+    return ["this processor has AMX: --precision bf16 would be faster, three times for an LSTM of 512"]
 
 
 def tested(problem: TaskProblem, quiet: bool) -> dict[str, Any]:
@@ -202,18 +229,23 @@ def tested(problem: TaskProblem, quiet: bool) -> dict[str, Any]:
     return {"test": metrics} if metrics else {}
 
 
+def counted(number: float, name: str) -> str:
+    """Return "1 step", "2 steps"."""
+    return f"{number:g} {name}{'s' * (number != 1)}"
+
+
 def plan(training: TrainingConfig, folder: Path) -> str:
     """Return the line about budget, optimiser, threads and folder."""
     budgets = [
-        f"{value:g} {name}"
-        for name, value in (("epochs", training.epochs), ("steps", training.steps), ("minutes", training.minutes))
+        counted(value, name)
+        for name, value in (("epoch", training.epochs), ("step", training.steps), ("minute", training.minutes))
         if value is not None
     ]
     threads = training.threads or torch.get_num_threads()
     return (
         f"training: {' or '.join(budgets)}; {training.optimizer} at {training.learning_rate:g}, "
-        f"{training.schedule} schedule, {training.precision} on {training.chosen_device()}; {threads} threads, "
-        f"seed {training.seed}; run folder {folder}"
+        f"{training.schedule} schedule, {training.precision} on {training.chosen_device()}; "
+        f"{counted(threads, 'thread')}, seed {training.seed}; run folder {folder}"
     )
 
 

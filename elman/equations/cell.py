@@ -11,6 +11,7 @@ from typing import Any
 from elman.equations import cost, printing
 from elman.equations.derivative import reverse
 from elman.equations.expressions import Equation, Number, Product, Symbol, walk
+from elman.equations.notation import declared_name
 from elman.equations.output import OutputEquation, output_equation
 from elman.equations.program import Block, Builder
 from elman.equations.resolve import Resolved, resolve
@@ -28,7 +29,7 @@ class Cell:
 
     Args:
         text: The equations, one a line, in any order.
-        name: How errors and reports call the cell.
+        name: How errors and reports call the cell; None for what a line "name: mine" says, or "cell".
         output: The name whose value is the output of a step; None takes the value that no other line reads, or the last
             state of the text if there are several.
         functions: Meaning of functions the text leaves open, {"g_1": "relu"}; g_1 is tanh and g_2 softmax otherwise.
@@ -51,7 +52,7 @@ class Cell:
         self,
         text: str,
         *,
-        name: str = "cell",
+        name: str | None = None,
         output: str | None = None,
         functions: Mapping[str, str] | None = None,
         init: Mapping[str, str | float] | None = None,
@@ -60,7 +61,8 @@ class Cell:
     ) -> None:
         if not isinstance(text, str):
             raise TypeError(f"Cell: text must be a string of equations; got {type(text).__name__}")
-        self.text, self.name, self.source, self.masks = text, name, source, tuple(masks)
+        self.text, self.source, self.masks = text, source, tuple(masks)
+        self.name = name or declared_name(text) or "cell"
         self.functions = MappingProxyType(dict(functions or {}))
         self._resolved: Resolved = resolve(text, functions, self.masks)
         if not self._resolved.equations:
@@ -76,7 +78,7 @@ class Cell:
             if parameter not in self._parameter_sizes:
                 known = ", ".join(self._parameter_sizes)
                 raise EquationError(
-                    f"{name}: init names the parameter {parameter!r}, which the equations do not have"
+                    f"{self.name}: init names the parameter {parameter!r}, which the equations do not have"
                     f"{nearest(parameter, self._parameter_sizes)}",
                     f"parameters: {known}",
                 )

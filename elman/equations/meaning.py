@@ -233,6 +233,7 @@ class Meaning:
             raise self.error(
                 first.position,
                 f"the function {name!r} appears in derived equations only{nearest(name, CELL_FUNCTIONS)}",
+                f"functions of a cell: {', '.join(CELL_FUNCTIONS)}",
             )
         if len(arguments) != wanted:
             raise self.error(

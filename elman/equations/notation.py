@@ -83,6 +83,7 @@ _CLEAN_LATEX = [
     r"\\(?:text|mbox)\s*\{[^}]*\}\s*$",
 ]
 _BULLET = r"^\s*(?:[-*•]\s+|\d+[.)]\s+|\(\d+\)\s+)"
+_NAME_LINE = r"^[ \t]*name[ \t]*:[ \t]*([\w.-]+)[ \t]*$"
 _FENCE = r"^\s*```.*$"
 
 
@@ -118,12 +119,19 @@ def is_latex(text: str) -> bool:
     return re.search(r"\\[A-Za-z(\[\\]|\^\s*\{|\$", text) is not None
 
 
+def declared_name(text: str) -> str | None:
+    """Return the name that a line "name: mine" gives to the cell; None without such a line."""
+    found = re.search(_NAME_LINE, text, re.MULTILINE)
+    return found[1] if found else None
+
+
 def parse(text: str) -> tuple[list[RawEquation], list[SizeLine]]:
     """Parse a block of equations in either notation.
 
     Raises:
         EquationError: a line is not an equation; the text shows it with a caret.
     """
+    text = re.sub(_NAME_LINE, lambda match: " " * len(match[0]), text, flags=re.MULTILINE)
     notation = "latex" if is_latex(text) else "plain"
     equations, sizes = [], []
     for characters in _statements(text, notation):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from elman.equations import Cell
+from elman.equations.notation import declared_name
 from elman.errors import EquationError, UsageError, nearest
 from elman.readers.small_text import read_text
 
 SUFFIXES = (".tex", ".txt", ".md", ".eq")
+_BETWEEN = re.compile(r"(?<!\\);(?![^\[]*\])")  # no space of LaTeX, \;, and not between the vectors of [h; x]
 
 
 def read_cell(text: str, output: str | None = None, functions: dict[str, str] | None = None) -> Cell:
@@ -29,9 +32,9 @@ def read_cell(text: str, output: str | None = None, functions: dict[str, str] | 
         return _known(text, output, functions)
     if not is_file_name(text):
         return Cell(written, output=output, functions=functions)
-    name, where = ("cell", "stdin") if text == "-" else (Path(text).stem, text)
+    stem, where = (None, "stdin") if text == "-" else (Path(text).stem, text)
     try:
-        return Cell(written, name=name, output=output, functions=functions)
+        return Cell(written, name=declared_name(written) or stem, output=output, functions=functions)
     except EquationError as error:
         raise EquationError(f"{where}: {error.message}", error.hint) from None
 
@@ -40,7 +43,7 @@ def equations_of(text: str) -> str | None:
     """Return the equations that a text means; None for a name of the catalogue."""
     if is_file_name(text):
         return read_text(text)
-    return text.replace(";", "\n") if "=" in text else None
+    return _BETWEEN.sub("\n", text) if "=" in text else None
 
 
 def _known(name: str, output: str | None, functions: dict[str, str] | None) -> Cell:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -35,6 +36,9 @@ _SENTENCES = (
 )
 
 
+Drawn = TypeVar("Drawn")
+
+
 class Choices:
     """Draws from a fixed seed: the same example data on every machine."""
 
@@ -44,6 +48,22 @@ class Choices:
     def one_of(self, options: Sequence[str]) -> str:
         """Return one of the options."""
         return options[int(torch.randint(len(options), (), generator=self._draws))]
+
+
+def different(draw: Callable[[], Drawn], key: Callable[[Drawn], object], count: int) -> Iterator[Drawn]:
+    """Yield `count` drawn things that all differ, so that no part of a data set holds what another one does.
+
+    Args:
+        draw: Draws one.
+        key: What makes two the same.
+        count: How many; there must be plenty.
+    """
+    known: set[object] = set()
+    while len(known) < count:
+        drawn = draw()
+        if key(drawn) not in known:
+            known.add(key(drawn))
+            yield drawn
 
 
 def write_reviews(path: Path, count: int = 600) -> None:
@@ -132,13 +152,15 @@ _DATES = ("{day} {month} {year}", "{month} {day}, {year}", "{day}.{number}.{year
 def write_dates(path: Path, count: int = 4000) -> None:
     """Write made-up dates, a line each: as people write it, a tab, and as machines do."""
     choose = Choices("dates")
-    lines = []
-    for _ in range(count):
-        number = int(choose.one_of([str(n) for n in range(1, 13)]))
-        day, year = choose.one_of([str(n) for n in range(1, 29)]), choose.one_of([str(n) for n in range(1950, 2050)])
-        month = _MONTHS[number - 1]
-        words = {"day": day, "month": month, "short": month[:3].lower(), "number": number, "year": year}
-        lines.append(f"{choose.one_of(_DATES).format(**words)}\t{year}-{number:02d}-{int(day):02d}\n")
+    lines = different(lambda: _date(choose), str, count)
     make_folder(path.parent)
     with storing(path):
         path.write_text("".join(lines), encoding="utf-8")
+
+
+def _date(choose: Choices) -> str:
+    number = int(choose.one_of([str(n) for n in range(1, 13)]))
+    day, year = choose.one_of([str(n) for n in range(1, 29)]), choose.one_of([str(n) for n in range(1950, 2050)])
+    month = _MONTHS[number - 1]
+    words = {"day": day, "month": month, "short": month[:3].lower(), "number": number, "year": year}
+    return f"{choose.one_of(_DATES).format(**words)}\t{year}-{number:02d}-{int(day):02d}\n"

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from elman.storage import make_folder, storing
-from elman.tasks.generated import Choices, write_table
+from elman.tasks.generated import Choices, different, write_table
 
 _SIZE = 32
 _COLOURS = {"red": (220, 40, 40), "green": (40, 170, 60), "blue": (50, 80, 220), "yellow": (240, 210, 50)}
@@ -26,8 +26,8 @@ def write_shapes(folder: Path, count: int = 1200) -> None:
     choose = Choices("shapes")
     rows = []
     make_folder(folder)
-    for number in range(count):
-        pixels, caption = _image(choose)
+    images = different(lambda: _image(choose), lambda image: image[0].tobytes(), count)
+    for number, (pixels, caption) in enumerate(images):
         name, part = f"shape{number:04}.png", ("test", "validation", *["train"] * 8)[number % 10]
         with storing(folder / name):
             Image.fromarray(pixels).save(folder / name)

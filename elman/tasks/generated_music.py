@@ -7,7 +7,7 @@ from pathlib import Path
 from elman.codecs.midi import midi_bytes
 from elman.readers.notes import Note
 from elman.storage import make_folder, write_file
-from elman.tasks.generated import Choices
+from elman.tasks.generated import Choices, different
 
 _MAJOR = (0, 2, 4, 5, 7, 9, 11)
 _ROOTS = ("48", "50", "53", "55")
@@ -20,8 +20,7 @@ def write_melodies(folder: Path, count: int = 160) -> None:
     """Write MIDI files of eight bars: a chord for each bar, a figure of its scale above, to the same few patterns."""
     make_folder(folder)
     choose = Choices("melodies")
-    for number in range(count):
-        data = midi_bytes(_piece(choose))
+    for number, data in enumerate(different(lambda: midi_bytes(_piece(choose)), bytes, count)):
         write_file(folder / f"piece{number:03}.mid", [data], len(data))
 
 

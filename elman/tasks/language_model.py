@@ -116,7 +116,8 @@ class LanguageModelProblem:
             f"model: {config.layers} x {config.hidden_size} {self.cell.name}, "
             f"{f'embedding {config.embedding_size}' if config.embedding_size else 'one-hot input'}, "
             f"dropout {config.dropout}, {size:,} parameters; engine {self.model.engine}",
-            f"reading: {config.streams} streams, {config.sequence_length} steps of back-propagation"
+            f"reading: {config.streams} stream{'s' * (config.streams != 1)}, "
+            f"{config.sequence_length} steps of back-propagation"
             f"{' on average' if config.random_length else ''}; {self.batches_per_epoch(0):,} batches an epoch",
         ]
 

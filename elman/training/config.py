@@ -43,7 +43,9 @@ class TrainingConfig(BaseModel):
     schedule: Literal["cosine", "step", "constant"] = Field(
         "cosine", description="cosine: down over the whole budget; step: by decay_factor; constant"
     )
-    warmup_steps: int = Field(0, ge=0, le=10**9, description="steps over which the learning rate rises linearly")
+    warmup_steps: int = Field(
+        0, ge=0, le=10**9, description="steps over which the learning rate rises; a fifth of --steps at most"
+    )
     final_rate: float = Field(0.0, ge=0, le=1, description="where cosine ends, as a fraction of learning_rate")
     decay_factor: float = Field(0.5, gt=0, lt=1, description="what step multiplies the learning rate by")
     decay_after: int | None = Field(

@@ -29,7 +29,8 @@ def progress(config: TrainingConfig, step: int, epoch: float, seconds: float) ->
 def learning_rate(config: TrainingConfig, step: int, epoch: int, fraction: float, decays: int) -> float:
     """Return the learning rate of the coming step.
 
-    rate = learning_rate * min(1, (step + 1) / warmup_steps) * shape, where shape is
+    rate = learning_rate * min(1, (step + 1) / warm) * shape, where warm is warmup_steps, with a budget by steps at
+    most a fifth of it, and shape is
 
         constant:  1
         cosine:    final_rate + (1 - final_rate) * (1 + cos(pi * fraction)) / 2
@@ -44,7 +45,8 @@ def learning_rate(config: TrainingConfig, step: int, epoch: int, fraction: float
 
     Source: Loshchilov and Hutter 2017, eq. 5 (cosine); Zaremba, Sutskever and Vinyals 2014, section 4.1 (step).
     """
-    warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    steps = config.warmup_steps if config.steps is None else min(config.warmup_steps, config.steps // 5)
+    warm = min(1.0, (step + 1) / steps) if steps else 1.0
     return config.learning_rate * warm * _shape(config, epoch, fraction, decays)
 
 

@@ -16,6 +16,8 @@ import pytest
 
 import elman as package
 from elman.cli import main
+from elman.cli.synonyms import SYNONYMS, nearest_option
+from elman.tasks import TASKS
 from elman.training import RunFolder
 
 Elman = Callable[..., Any]
@@ -84,6 +86,15 @@ def test_a_folder_is_no_text(elman: Elman, tmp_path: Path) -> None:
     refused(elman("train", "language-model", tmp_path, "-o", tmp_path / "run"), 65, "got a folder")
 
 
+def test_every_synonym_leads_to_an_option_that_exists(elman: Elman) -> None:
+    verbs = [["train", name] for name in TASKS] + [["sample"], ["predict"]]
+    known = {word for verb in verbs for word in elman(*verb, "--help").out.replace(",", " ").split()}
+    assert set(SYNONYMS) <= known
+    for option, words in SYNONYMS.items():
+        assert all(nearest_option(f"--{word}", [option]) == f"; did you mean {option!r}?" for word in words.split())
+        assert not known & {f"--{word}" for word in words.split()} - {"--batch-size", "--bf16"}, "it has a meaning"
+
+
 def test_an_empty_stdin_is_no_text(elman: Elman, tmp_path: Path) -> None:
     outcome = elman("train", "language-model", "-", "-o", tmp_path / "run", stdin=b"")
     refused(outcome, 65, "empty")
@@ -105,6 +116,12 @@ def test_an_empty_stdin_is_no_text(elman: Elman, tmp_path: Path) -> None:
         (["--dropout", "1"], ["--dropout: must be less than 1; got 1"]),
         (["--level", "sentence"], ["--level: must be one of character, word, subword; got sentence"]),
         (["--hidden-sise", "3"], ["got '--hidden-sise'; did you mean '--hidden-size'?"]),
+        (["--lr", "0.1"], ["got '--lr'; did you mean '--learning-rate'?"]),
+        (["--bs", "3"], ["got '--bs'; did you mean '--streams'?"]),
+        (["--hidden", "3"], ["got '--hidden'; did you mean '--hidden-size'?"]),
+        (["--num_layers", "3"], ["got '--num_layers'; did you mean '--layers'?"]),
+        (["--epoch", "3"], ["got '--epoch'; did you mean '--epochs'?"]),
+        (["--frobnicate", "3"], ["got '--frobnicate'\n"]),
         (["--cell", "gruu"], ["got 'gruu'; did you mean 'gru'?"]),
         (["--momentum", "0.9"], ["--momentum has an effect with --optimizer sgd only"]),
         (["--embedding-size", "0", "--tied"], ["tied"]),

@@ -17,6 +17,7 @@ import pytest
 import elman as package
 from elman.cli import application
 from elman.equations import Cell
+from elman.plans import native
 
 GRU = r"""
 \tilde{c}^{<t>} = \tanh(W_c[\Gamma_r * c^{<t-1>}, x^{<t>}] + b_c)
@@ -86,6 +87,18 @@ def test_usage_errors(elman: Elman, words: list[str], expected: str) -> None:
     assert code == 2
     assert out == ""
     assert expected in err and err.count("error: ") == 1 and "Traceback" not in err
+
+
+def test_train_alone_asks_for_a_task_in_one_line(elman: Elman) -> None:
+    code, out, err = elman("train")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: elman train: task must be given, one of language-model, ")
+    assert len(err.splitlines()) == 3 and "elman tasks" in err.splitlines()[2]
+
+
+def test_the_command_alone_shows_its_help(elman: Elman) -> None:
+    code, out, err = elman()
+    assert (code, err) == (0, "") and out.startswith("Usage: elman ")
 
 
 def test_nearest_command_is_named(elman: Elman) -> None:
@@ -303,16 +316,23 @@ def test_doctor_reports_versions_and_agreeing_engines(elman: Elman) -> None:
     found = json.loads(out)
     assert (code, err) == (0, "")
     assert found["elman"] == package.__version__ and found["healthy"]
-    assert found["engine"]["difference"] <= 1e-10 and found["engine"]["threads"] >= 1
-    assert "everything works" in elman("doctor").out
+    agreement = found["engine"]["agreement"]
+    assert 0 < agreement["float32"]["difference"] <= 1e-5 and agreement["float64"]["difference"] <= 1e-10
+    assert found["engine"]["threads"] >= 1
+    said = elman("doctor").out
+    assert "everything works" in said
+    if native.available():
+        assert agreement["float32"]["engine"] == "cpu"
+        assert f"engine of float32  cpu ({native.target()}); differs from the reference by" in said
 
 
 def test_doctor_fails_when_engines_disagree(elman: Elman, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = {
         "native": None,
-        "default": "torch",
-        "difference": 0.1,
-        "tolerance": 1e-10,
+        "agreement": {
+            "float32": {"engine": "cpu", "difference": 0.1, "tolerance": 1e-5},
+            "float64": {"engine": "torch", "difference": 0.0, "tolerance": 1e-10},
+        },
         "threads": 1,
         "torch_vectors": "x",
         "gpu": None,

@@ -54,7 +54,7 @@ def test_train_says_what_was_chosen_on_stderr_and_nothing_on_stdout(elman: Elman
         "vocabulary 30 (character)",
         "engine ",
         f"{parameters:,} parameters",
-        "1 threads",
+        "1 thread,",
         "3 steps",
         "seed 7",
     ):
@@ -118,6 +118,32 @@ def test_recipe_and_options_reach_run_json(elman: Elman, corpus: Path, tmp_path:
     config = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["config"]
     assert (config["task"]["hidden_size"], config["task"]["level"], config["task"]["layers"]) == (6, "word", 2)
     assert (config["training"]["optimizer"], config["training"]["momentum"]) == ("sgd", 0.5)
+
+
+def test_resuming_a_finished_run_says_that_nothing_is_left_and_how_to_train_further(
+    elman: Elman, corpus: Path, tmp_path: Path
+) -> None:
+    train(elman, corpus, tmp_path / "run", "--steps", "3")
+    weights = (tmp_path / "run" / "model.safetensors").read_bytes()
+    outcome = elman("resume", tmp_path / "run")
+    assert outcome.code == 0
+    assert "nothing is left to train: this run ended after 3 steps" in outcome.err
+    assert f"elman train language-model {corpus.resolve()} --steps 6 -o NEW" in outcome.err
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == weights
+
+
+def test_the_cell_of_a_file_keeps_its_name_in_the_run(elman: Elman, corpus: Path, tmp_path: Path) -> None:
+    file = tmp_path / "my cell.tex"
+    file.write_text("z_t =\\; \\sigma(W [h_{t-1}; x_t])\nh_t = z_t \\odot h_{t-1}\n", encoding="utf-8")
+    outcome = train(elman, corpus, tmp_path / "run", "--steps", "2", "--cell", file)
+    assert "x 8 my_cell," in outcome.err
+    shown = elman("inspect", tmp_path / "run").out.splitlines()
+    at = shown.index("name: my_cell")
+    assert shown[at + 1 : at + 4] == ["output: h", "z    = sigmoid(W [h<t-1>, x])", "h<t> = z * h<t-1>"]
+    (settings,) = [
+        line for line in shown if line.startswith("task  ") and "hidden_size" in line and "cell name" in line
+    ]
+    assert r"cell name: my_cell; z_t =\; \sigma(W [h_{t-1}; x_t]); h_t = z_t \odot h_{t-1}  " in settings
 
 
 def test_a_terminated_run_is_resumed_to_the_same_weights(elman: Elman, corpus: Path, tmp_path: Path) -> None:
@@ -263,7 +289,7 @@ def test_training_says_which_precision_runs_and_what_the_other_would_gain(
     text.write_text(SENTENCE * 100, encoding="utf-8")
     words = [*SMALL, "--steps", "2", "--precision", precision, "-o", tmp_path / "run"]
     said = elman("train", "language-model", text, *words).err
-    assert said.count("this processor has AMX: --precision bf16") == (precision == "float32")
+    assert said.count("this processor has AMX: --precision bf16 would be faster") == (precision == "float32")
     if native_available():
         assert ("engine cpu-bf16" in said) == (precision == "bf16") and "engine cpu" in said
 

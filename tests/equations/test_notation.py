@@ -219,3 +219,12 @@ def test_every_error_has_a_hint_or_a_suggestion(text: str) -> None:
     with pytest.raises(EquationError) as caught:
         Cell(text)
     assert caught.value.hint or "did you mean" in str(caught.value) or "takes" in str(caught.value)
+
+
+def test_a_line_may_name_the_cell() -> None:
+    cell = Cell("name: mine\nh = tanh(W_x x + U_h h<t-1> + b_h)")
+    assert cell.name == "mine" and cell == REFERENCE
+    assert Cell("name: mine\n" + r"h_t = \tanh(W_x x_t + U_h h_{t-1} + b_h)").name == "mine"
+    assert Cell(cell.text, name="other").name == "other"
+    with pytest.raises(EquationError, match="line 2: unknown name 'bias'"):
+        Cell("name: mine\nh = tanh(U h<t-1> + W x + bias)")

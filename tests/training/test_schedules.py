@@ -21,6 +21,13 @@ def test_warm_up_rises_linearly_to_the_full_rate_at_its_last_step() -> None:
     assert [rate(config, step) for step in range(6)] == [0.5, 1.0, 1.5, 2.0, 2.0, 2.0]
 
 
+def test_warm_up_takes_a_fifth_of_a_budget_by_steps_at_most() -> None:
+    config = TrainingConfig(schedule="constant", learning_rate=2.0, warmup_steps=50, steps=10)
+    assert [rate(config, step) for step in range(4)] == [1.0, 2.0, 2.0, 2.0]
+    assert rate(TrainingConfig(schedule="constant", learning_rate=2.0, warmup_steps=50, steps=4)) == 2.0
+    assert rate(TrainingConfig(schedule="constant", learning_rate=2.0, warmup_steps=50, epochs=1), 24) == 1.0
+
+
 @pytest.mark.parametrize("final", [0.0, 0.1])
 def test_cosine_is_half_a_period_over_the_budget(final: float) -> None:
     config = TrainingConfig(schedule="cosine", learning_rate=3.0, final_rate=final)
