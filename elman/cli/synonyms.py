@@ -21,7 +21,7 @@ SYNONYMS = {
     "--hidden-size": "hidden hid hidden-dim hidden-units hidden-layer-size n-hidden nhid num-units rnn-size",
     "--keep": "save-total-limit keep-checkpoints max-checkpoints",
     "--layers": "num-layers n-layers nlayers layer depth num-layer",
-    "--learning-rate": "lr learning-rates learnrate step-size eta alpha max-lr",
+    "--learning-rate": "lr learning-rates learnrate step-size eta max-lr",
     "--length": "max-length max-len n-chars num-chars num-tokens max-tokens max-new-tokens",
     "--log-every": "log-interval print-every report-every logging-steps",
     "--minutes": "time max-time max-minutes time-limit",
