@@ -188,7 +188,7 @@ REFUSED = {
     GATED + r"\tanh(U zz_t) + r_t h_{t-1}": "z stands without its time beside another name",
     GATED + r"z_t h_{t-1} + \tanh(U xx_t) + r_t": "x stands without its time beside another name",
     GATED + r"z_t h_{t-1} + bz_t + r_t": "the bias b stands beside another name",
-    GATED + r"z_t h_{t-1} + ot_t + r_t": "unknown name 'o' in 'ot_t'; did you mean 'z_t'?",
+    GATED + r"z_t h_{t-1} + ot_t + r_t": "unknown name 'o' in 'ot_t'",
     GATED + r"\tanh(U h_{t-1} z_t + b) + r_t": "with the matrix U can be multiplied in two orders",
     GATED + r"\tanh(z_t h_{t-1} U + b) + r_t": "with the matrix U can be multiplied in two orders",
     r"out_t = \tanh(W h_{t-1} + U x_t)": r"a name of several letters is \mathrm{out}",
