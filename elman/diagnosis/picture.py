@@ -51,7 +51,7 @@ def draw_lines(axes: Any, lines: Lines, fraction: float) -> None:
     )
     axes.set_xlabel("lag: steps between the loss and the state")
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper right")
 
 
 def visible(relative: Sequence[float]) -> list[float]:

@@ -53,7 +53,7 @@ def draw_forecasts(examples: Sequence[Example], answers: Sequence[Answer], folde
         whole.set_title(track.title, fontsize=9, loc="left")
         close.set_title(f"the last {min(_CLOSE, len(track.at))} steps", fontsize=9, loc="left")
         close.tick_params(axis="x", labelrotation=30, labelsize=7)
-    grid[0, 0].legend(frameon=False, fontsize=8, ncols=3)
+    grid[0, 0].legend(frameon=False, fontsize=8, ncols=3, loc="upper left")
     path = folder / "forecast.png"
     with storing(path):
         figure.savefig(path, dpi=110)

@@ -43,7 +43,11 @@ def draw_saliency(rows: Sequence[tuple[str, str, str, Tensor]], path: Path) -> P
             _name_strongest(axes, letters, weights)
     axes.set_xlabel("base")
     axes.legend(
-        handles=[_patch(letter, colour) for letter, colour in COLOURS.items()], ncols=4, frameon=False, fontsize=7
+        handles=[_patch(letter, colour) for letter, colour in COLOURS.items()],
+        loc="upper right",
+        ncols=4,
+        frameon=False,
+        fontsize=7,
     )
     with storing(path):
         figure.savefig(path, dpi=120)

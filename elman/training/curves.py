@@ -60,7 +60,7 @@ def _draw(axes: Any, curves: dict[str, Points]) -> None:
     axes.set_xlabel("step")
     axes.set_ylabel("loss (nats per item)")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper right")
 
 
 def as_text(run: Path | str, width: int = 60) -> str:
