@@ -2,6 +2,7 @@
 #   make demo    train a small model, see its perplexity fall, read samples
 #   make test    the test suite (ELMAN_DATA=FOLDER adds the tests on public data sets)
 #   make check   format, lint, types
+#   make check-native   the C++ engine under sanitizers, with memory refused, and on an emulated ARM (Linux, g++)
 #   make bench   how exact every cell is, how fast beside its peers, the gradient-flow table, the synthetic problems
 #   make docs    the documentation as a static site in site/
 
@@ -12,7 +13,7 @@ INSTALLED := $(VENV)/installed
 INSTALLED_DOCS := $(VENV)/installed-docs
 INSTALLED_BENCH := $(VENV)/installed-bench
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check check-native bench docs clean
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -25,6 +26,9 @@ check: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+check-native: $(INSTALLED)
+	$(VENV)/bin/python csrc/checks/run.py
 
 bench: $(INSTALLED_BENCH)
 	$(VENV)/bin/python -m benchmarks.cells

@@ -9,6 +9,8 @@
 #include <new>
 #include <unordered_map>
 
+#include "allocations.h"
+
 namespace elman {
 namespace {
 
@@ -46,6 +48,7 @@ size_t rounded(size_t bytes) {
 }  // namespace
 
 void* take(size_t bytes) {
+  count_allocation();
   if (bytes > SIZE_MAX / 2) throw std::bad_alloc();
   bytes = rounded(bytes ? bytes : 1);
   Arena& a = arena();
@@ -66,7 +69,9 @@ void* take(size_t bytes) {
     std::free(block);
     throw;
   }
+#if defined(MADV_HUGEPAGE)
   if (large) madvise(block, bytes, MADV_HUGEPAGE);  // a wish; fewer translations to look up
+#endif
   a.taken_bytes += bytes;
   return block;
 }

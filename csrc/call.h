@@ -67,7 +67,8 @@ struct Gradients {
   std::vector<float*> d_start;
 };
 
-// The first floats of a workspace belong to the engine: workspace[0] is 1 once a way back has used it up.
+// The first floats of a workspace belong to the engine: workspace[0] is 1 where it holds no values
+// for the way back: a way back has used them up, or a call has failed.
 inline constexpr size_t workspace_header = 16;
 
 // Floats of the workspace that a call needs. `keep`: for all rows, as a backward run needs them.
@@ -90,6 +91,6 @@ struct Target {
   const Products &float32, &bf16;
 };
 
-extern const Target scalar_target, avx2_target, avx512_target, amx_target;
+extern const Target scalar_target, avx2_target, avx512_target, amx_target, neon_target;
 
 }  // namespace elman

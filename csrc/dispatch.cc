@@ -42,6 +42,8 @@ bool runs(const std::string& name) {
     return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq");
   if (name == "amx") return runs("avx512") && amx_granted();
+#elif defined(ELMAN_ARM_TARGETS)
+  if (name == "neon") return true;  // every processor of 64 bits has it
 #endif
   return false;
 }
@@ -50,7 +52,7 @@ bool runs(const std::string& name) {
 
 std::vector<std::string> targets_here() {
   std::vector<std::string> names;
-  for (const char* name : {"amx", "avx512", "avx2", "scalar"})
+  for (const char* name : {"amx", "avx512", "avx2", "neon", "scalar"})
     if (runs(name)) names.emplace_back(name);
   return names;
 }
@@ -61,6 +63,8 @@ const Target* find_target(const std::string& name) {
   if (name == "amx") return &amx_target;
   if (name == "avx512") return &avx512_target;
   if (name == "avx2") return &avx2_target;
+#elif defined(ELMAN_ARM_TARGETS)
+  if (name == "neon") return &neon_target;
 #endif
   return &scalar_target;
 }

@@ -17,6 +17,15 @@ class FlushToZero {
 
  private:
   unsigned before_;
+#elif defined(__aarch64__)
+  FlushToZero() {
+    asm volatile("mrs %0, fpcr" : "=r"(before_)::"memory");
+    asm volatile("msr fpcr, %0" ::"r"(before_ | uint64_t{1} << 24) : "memory");
+  }
+  ~FlushToZero() { asm volatile("msr fpcr, %0" ::"r"(before_) : "memory"); }
+
+ private:
+  uint64_t before_;
 #else
   FlushToZero() = default;
 #endif
@@ -74,7 +83,7 @@ struct Worker {
       size_t at = group;
       for (const Pass& pass : passes) {
         run_rows(pass, bound, rows);
-        run_columns(pass, &bound.packed[at], bound, scratch, rows, 0, padded(pass.width));
+        run_columns(pass, bound.packed.data() + at, bound, scratch, rows, 0, padded(pass.width));
         at += pass.groups.size();
       }
     }
@@ -88,7 +97,7 @@ struct Worker {
       rows.count = live > index ? (live - index + threads - 1) / threads : 0;
     }
     for (const Pass& pass : passes) {
-      run_pass(pass, &bound.packed[group], rows);
+      run_pass(pass, bound.packed.data() + group, rows);
       group += pass.groups.size();
     }
   }
@@ -150,7 +159,7 @@ inline void move_states(Bound& bound, int64_t row) {
 inline void forward(const Plan& plan, const Products& products, const Batch& batch, const Arrays& arrays, const float* packed, float* workspace, bool keep, int threads) {
   Bound bound(plan, batch, arrays, products, workspace, keep);
   bound.bind_packed(plan.forward, packed);
-  workspace[0] = 0.0f;
+  workspace[0] = 1.0f;  // a call that fails leaves no values for the way back
   load_start(bound);
   std::vector<Scratch> scratch;
   for (int i = 0; i < threads; ++i) scratch.emplace_back(plan);
@@ -170,6 +179,7 @@ inline void forward(const Plan& plan, const Products& products, const Batch& bat
       }
     }
   });
+  workspace[0] = 0.0f;
 }
 
 inline void load_carry(Bound& bound) {
@@ -208,6 +218,7 @@ inline void backward(const Plan& plan, const Products& products, const Batch& ba
   const Block block(take(products.gradient_floats(plan, threads) * sizeof(float)));
   float* const room = static_cast<float*>(block.get());
   for (int i = 0; i < threads; ++i) scratch.emplace_back(plan);
+  workspace[0] = 1.0f;
   run_on_team(threads, [&](int index, int used, Barrier& barrier) {
     const AtWork at_work(products);
     const Worker worker{bound, scratch[index], barrier, index, used, split_for(products, plan.backward, batch, used)};
@@ -221,7 +232,6 @@ inline void backward(const Plan& plan, const Products& products, const Batch& ba
     }
   });
   store_start(bound);
-  workspace[0] = 1.0f;
 }
 
 inline void pack_all(const Plan& plan, const Products& products, const Programme& programme, const std::vector<const float*>& parameters, float* out, int threads) {

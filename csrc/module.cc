@@ -9,6 +9,7 @@
 #include <optional>
 #include <stdexcept>
 
+#include "allocations.h"
 #include "arena.h"
 #include "arrays.h"
 #include "dispatch.h"
@@ -208,9 +209,9 @@ nb::ndarray<float, nb::c_contig, nb::device::cpu> floats(const std::vector<size_
     if (n != 0 && size > SIZE_MAX / sizeof(float) / n) throw std::bad_alloc();
     size *= n;
   }
-  void* const block = take(size * sizeof(float));
-  const nb::capsule owner(block, [](void* p) noexcept { give(p); });
-  return nb::ndarray<float, nb::c_contig, nb::device::cpu>(static_cast<float*>(block), shape.size(), shape.data(), owner);
+  Block block(take(size * sizeof(float)));
+  const nb::capsule owner(block.get(), [](void* p) noexcept { give(p); });
+  return nb::ndarray<float, nb::c_contig, nb::device::cpu>(static_cast<float*>(block.release()), shape.size(), shape.data(), owner);
 }
 
 // A number that changes when sampled values do: all of up to 4,096 a parameter, every nth of more.
@@ -233,8 +234,10 @@ std::vector<float> call_function(const std::string& target, int code, const std:
 }  // namespace
 
 void bind_stepper(nb::module_& m);  // module_stepper.cc
+const char* source_digest();        // digest.cc
 
 NB_MODULE(_engine, m) {
+  constexpr nb::call_guard<InEngine> in_engine;
   // Runners live as long as the process; that they are there at its end is no leak.
   nb::set_leak_warnings(false);
   m.doc() = "The C++ engine: schedules of cells on the processor. See csrc/README.md.";
@@ -287,22 +290,24 @@ NB_MODULE(_engine, m) {
       .def_rw("accumulations", &Plan::accumulations);
 
   nb::class_<Engine>(m, "Engine", "A plan on a target.")
-      .def(nb::init<Plan, const std::string&, const std::string&>(), nb::arg("plan"), nb::arg("target"), nb::arg("precision"))
+      .def(nb::init<Plan, const std::string&, const std::string&>(), nb::arg("plan"), nb::arg("target"), nb::arg("precision"), in_engine)
       .def("packed_floats", &Engine::packed_floats, nb::arg("back"))
-      .def("workspace_floats", &Engine::workspace_floats, nb::arg("sequences"), nb::arg("steps"), nb::arg("lengths").none(), nb::arg("keep"))
-      .def("packed_workspace_floats", &Engine::packed_workspace_floats, nb::arg("sizes"), nb::arg("keep"))
-      .def("pack", &Engine::pack, nb::arg("parameters"), nb::arg("packed"), nb::arg("back"), nb::arg("threads"))
+      .def("workspace_floats", &Engine::workspace_floats, nb::arg("sequences"), nb::arg("steps"), nb::arg("lengths").none(), nb::arg("keep"), in_engine)
+      .def("packed_workspace_floats", &Engine::packed_workspace_floats, nb::arg("sizes"), nb::arg("keep"), in_engine)
+      .def("pack", &Engine::pack, nb::arg("parameters"), nb::arg("packed"), nb::arg("back"), nb::arg("threads"), in_engine)
       .def("forward", &Engine::forward, nb::arg("parameters"), nb::arg("packed"), nb::arg("workspace"), nb::arg("x"), nb::arg("counts").none(), nb::arg("start"), nb::arg("masks"),
-           nb::arg("y"), nb::arg("final"), nb::arg("reverse"), nb::arg("keep"), nb::arg("threads"))
+           nb::arg("y"), nb::arg("final"), nb::arg("reverse"), nb::arg("keep"), nb::arg("threads"), in_engine)
       .def("backward", &Engine::backward, nb::arg("parameters"), nb::arg("packed"), nb::arg("workspace"), nb::arg("x"), nb::arg("counts").none(),
            nb::arg("start"), nb::arg("masks"), nb::arg("dy").none(), nb::arg("d_final"), nb::arg("dx").none(), nb::arg("d_parameters"), nb::arg("d_start"),
-           nb::arg("reverse"), nb::arg("threads"), nb::arg("add_dx") = false)
+           nb::arg("reverse"), nb::arg("threads"), nb::arg("add_dx") = false, in_engine)
       .def_prop_ro("target", &Engine::target);
 
   m.def("targets", &targets_here, "Targets that this processor runs, best first.");
   m.def("rounded_floats", [](const std::string& target, int width) { return target_named(target).bf16.rounded_floats(width); },
         nb::arg("target"), nb::arg("width"), "Floats that hold so many components of an operand in bfloat16.");
-  m.def("floats", &floats, nb::arg("shape"), "An array of arbitrary contents from the engine's memory.");
+  m.def("floats", &floats, nb::arg("shape"), "An array of arbitrary contents from the engine's memory.", in_engine);
+  m.def("fail_allocation", &fail_allocation, nb::arg("n"),
+        "For tests: the nth allocation from now fails; 0 for none. Returns how many were left before.");
   m.def("fingerprint", &fingerprint, nb::arg("parameters"), "A number that changes when sampled values of arrays do.");
   m.def("function", &call_function, "One operation on arrays, for tests.");
   m.def("share_openmp", &share_openmp, "Run on the threads of torch's OpenMP from now on, if they are to be had; says whether.");
@@ -317,5 +322,6 @@ NB_MODULE(_engine, m) {
   nb::dict numbers;
   for (int i = 0; i < static_cast<int>(std::size(codes)); ++i) numbers[codes[i]] = i;
   m.attr("CODES") = numbers;
+  m.attr("SOURCE_DIGEST") = source_digest();
   bind_stepper(m);
 }

@@ -11,6 +11,7 @@
 #include <optional>
 #include <stdexcept>
 
+#include "allocations.h"
 #include "stepper.h"
 
 namespace nb = nanobind;
@@ -160,6 +161,7 @@ std::vector<double> next_draws(Draws& draws, size_t stream, size_t count) {
 }  // namespace
 
 void bind_stepper(nb::module_& m) {
+  constexpr nb::call_guard<InEngine> in_engine;
   nb::class_<Draws>(m, "Draws", "Uniform numbers of streams, each as torch.rand in float64 after manual_seed.")
       .def(nb::init<const std::vector<uint64_t>&>(), nb::arg("seeds"))
       .def_prop_ro("streams", &Draws::streams)
@@ -168,11 +170,11 @@ void bind_stepper(nb::module_& m) {
       .def(nb::init<const std::string&, int, int64_t, const std::optional<ReadFloats>&, std::vector<Plan>, const std::vector<std::vector<ReadFloats>>&,
                     const std::vector<bool>&, ReadFloats, const std::optional<ReadFloats>&, size_t>(),
            nb::arg("target"), nb::arg("precision"), nb::arg("vocabulary"), nb::arg("embedding").none(), nb::arg("plans"), nb::arg("parameters"),
-           nb::arg("residual"), nb::arg("head"), nb::arg("bias").none(), nb::arg("table_bytes"))
+           nb::arg("residual"), nb::arg("head"), nb::arg("bias").none(), nb::arg("table_bytes"), in_engine)
       .def("read", &Stepper::read, nb::arg("tokens"), nb::arg("lengths").none(), nb::arg("states"), nb::arg("logits"), nb::arg("wanted").none(),
-           nb::arg("log_probabilities").none(), nb::arg("threads"))
+           nb::arg("log_probabilities").none(), nb::arg("threads"), in_engine)
       .def("write", &Stepper::write, nb::arg("written"), nb::arg("states"), nb::arg("logits"), nb::arg("draws"), nb::arg("temperature"),
-           nb::arg("top_k"), nb::arg("top_p"), nb::arg("greedy"), nb::arg("never"), nb::arg("threads"))
+           nb::arg("top_k"), nb::arg("top_p"), nb::arg("greedy"), nb::arg("never"), nb::arg("threads"), in_engine)
       .def_prop_ro("weight_bytes", &Stepper::weight_bytes)
       .def_prop_ro("table_bytes", &Stepper::table_bytes)
       .def_prop_ro("work", &Stepper::work);

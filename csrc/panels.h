@@ -54,6 +54,10 @@ struct Bfloat16Panel {
     const __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
     low = {_mm256_castsi256_ps(_mm256_slli_epi32(both, 16))};
     high = {_mm256_castsi256_ps(_mm256_and_si256(both, _mm256_set1_epi32(static_cast<int>(0xffff0000u))))};
+#elif defined(ELMAN_NEON)
+    const uint32x4_t both = vld1q_u32(reinterpret_cast<const uint32_t*>(from));
+    low = {vreinterpretq_f32_u32(vshlq_n_u32(both, 16))};
+    high = {vreinterpretq_f32_u32(vandq_u32(both, vdupq_n_u32(0xffff0000u)))};
 #else
     uint32_t both;
     std::memcpy(&both, from, sizeof both);

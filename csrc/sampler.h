@@ -41,6 +41,9 @@ inline double small_exponential(double x) {
 
 class Chooser {
  public:
+  // Room for a row of logits: what follows allocates nothing.
+  void reserve(int64_t count) { values_.reserve(count), ranked_.reserve(count); }
+
   // The distribution of a row of logits; false where they are no numbers.
   bool read(const float* logits, int64_t count, const Choosing& how) {
     float largest = -INFINITY;

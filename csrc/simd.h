@@ -7,6 +7,8 @@
 
 #if defined(ELMAN_AVX512) || defined(ELMAN_AVX2)
 #include <immintrin.h>
+#elif defined(ELMAN_NEON)
+#include <arm_neon.h>
 #endif
 
 namespace elman::ELMAN_TARGET_NAMESPACE {
@@ -95,6 +97,55 @@ inline Vec to_upper_half(Vec a) {
   const __m256i bits = _mm256_castps_si256(a.v), odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
   const __m256i up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
   return {_mm256_castsi256_ps(_mm256_and_si256(up, _mm256_set1_epi32(-65536)))};
+}
+
+#elif defined(ELMAN_NEON)
+
+struct Vec {
+  static constexpr int lanes = 4;
+  float32x4_t v;
+
+  static Vec load(const float* p) { return {vld1q_f32(p)}; }
+  static Vec load(const float* p, int n) {  // what lies beyond is not touched: it may be nobody's
+    if (n >= lanes) return load(p);
+    float some[lanes] = {};
+    for (int i = 0; i < n; ++i) some[i] = p[i];
+    return load(some);
+  }
+  static Vec all(float x) { return {vdupq_n_f32(x)}; }
+  void store(float* p) const { vst1q_f32(p, v); }
+  void store(float* p, int n) const {
+    if (n >= lanes) return store(p);
+    float some[lanes];
+    store(some);
+    for (int i = 0; i < n; ++i) p[i] = some[i];
+  }
+};
+using Lanes = uint32x4_t;
+inline Vec operator+(Vec a, Vec b) { return {vaddq_f32(a.v, b.v)}; }
+inline Vec operator-(Vec a, Vec b) { return {vsubq_f32(a.v, b.v)}; }
+inline Vec operator*(Vec a, Vec b) { return {vmulq_f32(a.v, b.v)}; }
+inline Vec operator/(Vec a, Vec b) { return {vdivq_f32(a.v, b.v)}; }
+inline Vec operator-(Vec a) { return {vnegq_f32(a.v)}; }
+inline Vec fma(Vec a, Vec b, Vec c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
+inline Vec fnma(Vec a, Vec b, Vec c) { return {vfmsq_f32(c.v, a.v, b.v)}; }
+inline Vec absolute(Vec a) { return {vabsq_f32(a.v)}; }
+inline Vec root(Vec a) { return {vsqrtq_f32(a.v)}; }
+inline Lanes less(Vec a, Vec b) { return vcltq_f32(a.v, b.v); }
+inline Lanes unordered(Vec a, Vec b) { return vmvnq_u32(vandq_u32(vceqq_f32(a.v, a.v), vceqq_f32(b.v, b.v))); }
+inline Vec choose(Lanes m, Vec yes, Vec no) { return {vbslq_f32(m, yes.v, no.v)}; }
+inline Vec nearest(Vec a) { return {vrndnq_f32(a.v)}; }
+inline Vec with_sign_of(Vec magnitude, Vec sign) { return {vbslq_f32(vdupq_n_u32(0x80000000u), sign.v, magnitude.v)}; }
+// In two factors, as for AVX2.
+inline Vec times_power_of_two(Vec a, Vec n) {
+  const int32x4_t whole = vcvtq_s32_f32(n.v), half = vshrq_n_s32(whole, 1);
+  const auto power = [](int32x4_t e) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(e, vdupq_n_s32(127)), 23)); };
+  return {vmulq_f32(vmulq_f32(a.v, power(half)), power(vsubq_s32(whole, half)))};
+}
+inline Vec to_upper_half(Vec a) {
+  const uint32x4_t bits = vreinterpretq_u32_f32(a.v), odd = vandq_u32(vshrq_n_u32(bits, 16), vdupq_n_u32(1));
+  const uint32x4_t up = vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
+  return {vreinterpretq_f32_u32(vandq_u32(up, vdupq_n_u32(0xffff0000u)))};
 }
 
 #else

@@ -39,6 +39,8 @@ RunSteps find_steps(const std::string& target) {
 #if defined(ELMAN_X86_TARGETS)
   if (target == "avx2") return &avx2_steps;
   if (target != "scalar") return &avx512_steps;
+#elif defined(ELMAN_ARM_TARGETS)
+  if (target == "neon") return &neon_steps;
 #endif
   return &scalar_steps;
 }

@@ -144,5 +144,6 @@ RunSteps find_steps(const std::string& target);  // nullptr where this processor
 void scalar_steps(const StepModel&, StepCall&, int threads);
 void avx2_steps(const StepModel&, StepCall&, int threads);
 void avx512_steps(const StepModel&, StepCall&, int threads);
+void neon_steps(const StepModel&, StepCall&, int threads);
 
 }  // namespace elman

@@ -74,7 +74,8 @@ struct Halves {
   std::vector<float> scale;
 };
 
-// What a thread needs for itself.
+// What a thread needs for itself, all of it from the start: memory that is refused between two tokens would leave draws
+// used up and no token.
 struct StepScratch {
   std::vector<float> tile_store;
   float* tiles = nullptr;
@@ -84,18 +85,21 @@ struct StepScratch {
   std::vector<Sums> sums;
   Chooser chooser;
 
-  explicit StepScratch(const StepModel& model) {
+  StepScratch(const StepModel& model, bool chooses) {
     int most_tiles = 0, deepest = model.head.depth;
-    size_t most_groups = 1;
+    size_t most_groups = 1, most_products = 1;
     for (const StepLayer& layer : model.layers)
       for (const auto* passes : {&layer.bulk, &layer.step})
         for (const StepPass& pass : *passes) {
           most_tiles = std::max(most_tiles, pass.pass->tiles);
           most_groups = std::max(most_groups, pass.groups.size());
-          for (const StepGroup& g : pass.groups) deepest = std::max(deepest, g.depth);
+          for (const StepGroup& g : pass.groups) deepest = std::max(deepest, g.depth), most_products = std::max(most_products, g.products.size());
         }
     tile_store.resize(static_cast<size_t>(most_tiles) * step_tile_floats + 16);
     tiles = reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(tile_store.data()) + 63) & ~uintptr_t{63});
+    const size_t most_panels = std::max(most_products * (step_tile_floats / panel_width), static_cast<size_t>(padded(static_cast<int>(model.vocabulary)) / panel_width));
+    panels.reserve(most_panels), sums.reserve(most_panels);
+    if (chooses) chooser.reserve(model.vocabulary);
     if (model.precision != Precision::int8) return;
     half_stride = static_cast<size_t>(deepest + 63) / 64 * 64;
     const size_t bytes = half_stride * step_tile_rows;
@@ -387,7 +391,7 @@ class StepStreams {
 inline void run_steps(const StepModel& model, StepCall& call, int threads) {
   StepStreams streams(model, call);
   std::vector<StepScratch> scratch;
-  for (int i = 0; i < threads; ++i) scratch.emplace_back(model);
+  for (int i = 0; i < threads; ++i) scratch.emplace_back(model, call.written || call.wanted);
   run_on_team(threads, [&](int index, int used, Barrier& barrier) {
     const FlushToZero flush;
     StepWorker worker(model, streams.memory, scratch[index], barrier, index, used);

@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 
+#include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -24,21 +26,50 @@ void rest() noexcept {
 #endif
 }
 
+// Work that no thread leaves by an exception: the first failure is the call's, the others leave the barrier.
+class Attempt {
+ public:
+  explicit Attempt(const Work& work) : work_(work) {}
+
+  void operator()(int index, int threads, Barrier& barrier) noexcept {
+    try {
+      work_(index, threads, barrier);
+    } catch (const Abandoned&) {
+    } catch (...) {
+      if (!failed_.exchange(true)) failure_ = std::current_exception();
+      barrier.abandon();
+    }
+  }
+
+  // After all threads are done.
+  void finish() const {
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+ private:
+  const Work& work_;
+  std::atomic<bool> failed_{false};
+  std::exception_ptr failure_;
+};
+
 class Team {
  public:
   void run(int threads, const Work& work) {
     std::unique_lock<std::mutex> mine(busy_, std::try_to_lock);
     Barrier alone(1);
     if (threads <= 1 || !mine.owns_lock()) return work(0, 1, alone);
-    if (run_on_openmp(threads, work)) return;
+    Attempt attempt(work);
+    const Work attempts = std::ref(attempt);
+    if (run_on_openmp(threads, attempts)) return attempt.finish();
     if (!grow(threads - 1)) return work(0, 1, alone);
     Barrier barrier(threads);
-    work_ = &work, barrier_ = &barrier, threads_ = threads;
+    work_ = &attempts, barrier_ = &barrier, threads_ = threads;
     left_.store(static_cast<int>(helpers_.size()));
     ++call_;
     call_.notify_all();
-    work(0, threads, barrier);
+    attempt(0, threads, barrier);
     for (int left; (left = left_.load()) != 0;) left_.wait(left);
+    attempt.finish();
   }
 
  private:
@@ -88,7 +119,7 @@ Team& the_team() {
 
 }  // namespace
 
-void Barrier::wait() noexcept {
+void Barrier::wait() {
   if (threads_ == 1) return;
   const int round = round_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
@@ -97,6 +128,7 @@ void Barrier::wait() noexcept {
     return;
   }
   for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
+    if (abandoned_.load(std::memory_order_acquire)) throw Abandoned{};
     if (spins < 4000) rest();
     else std::this_thread::yield();
   }

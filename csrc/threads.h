@@ -7,21 +7,27 @@
 
 namespace elman {
 
+// A thread that the others wait for will never come.
+struct Abandoned {};
+
 // Where the threads of a team meet. Spins briefly, then yields: the machine may be shared.
 class Barrier {
  public:
   explicit Barrier(int threads) : threads_(threads) {}
-  void wait() noexcept;
+  void wait();  // throws Abandoned
+  void abandon() noexcept { abandoned_.store(true, std::memory_order_release); }
 
  private:
   const int threads_;
+  std::atomic<bool> abandoned_{false};
   std::atomic<int> arrived_{0};
   std::atomic<int> round_{0};
 };
 
 // Run work(index, barrier) on `threads` threads, the caller's being index 0. A caller that finds the team busy with
-// another call runs alone: results do not depend on the number of threads. Returns after all are done. `work` must not throw.
-// `threads_used` tells `work` how many there are.
+// another call runs alone: results do not depend on the number of threads. Returns after all are done. What `work` throws
+// in any thread is thrown on here, after the others have left at their next meeting. `threads_used` tells `work` how many
+// there are.
 using Work = std::function<void(int index, int threads_used, Barrier& barrier)>;
 void run_on_team(int threads, const Work& work);
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
 import sys
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from elman.errors import UsageError, nearest
@@ -22,22 +24,55 @@ except ImportError as error:
     engine, MISSING = None, str(error)
 
 
+SOURCES = Path(__file__).parents[2] / "csrc"
+"""What the engine is built from, in a checkout; elsewhere there is no such folder."""
+
+
+def digest_of(sources: Path) -> str:
+    """Return the number that csrc/CMakeLists.txt bakes into the engine: SHA-256 of the list of those of its files.
+
+    Args:
+        sources: The folder csrc.
+    """
+    found = [p for pattern in ("*.h", "*.cc", "targets/*.cc", "CMakeLists.txt") for p in sources.glob(pattern)]
+    digests = (hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(found, key=Path.as_posix))
+    return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _require_current() -> None:
+    """Raise where the engine was built from other sources than those that lie beside the package."""
+    if SOURCES.is_dir() and getattr(engine, "SOURCE_DIGEST", None) != digest_of(SOURCES):
+        raise UsageError(
+            "the C++ engine: must have been built from the sources in csrc/; got one that was built from others",
+            "build it again: pip install -e .",
+        )
+
+
 def available() -> bool:
-    """Say whether the engine was built for this installation."""
-    return engine is not None
+    """Say whether the engine was built for this installation.
+
+    Raises:
+        UsageError: it was, but from other sources than those of this checkout.
+    """
+    if engine is None:
+        return False
+    _require_current()
+    return True
 
 
 def require_built() -> None:
     """Raise unless the engine was built.
 
     Raises:
-        UsageError: it was not.
+        UsageError: it was not, or from other sources than those of this checkout.
     """
     if engine is None:
         raise UsageError(
             f"engine 'cpu': must have been compiled when Elman was installed; {MISSING}",
             "install a C++ compiler and install Elman again, or use engine='auto'",
         )
+    _require_current()
 
 
 @lru_cache(maxsize=1)

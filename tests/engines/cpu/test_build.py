@@ -1,0 +1,69 @@
+"""An engine that was built from other sources than those that lie here is refused; no call falls back silently."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from elman.errors import UsageError
+from elman.layers import Recurrent
+from elman.plans import native
+
+pytestmark = pytest.mark.skipif(not native.SOURCES.is_dir(), reason="an installation without the engine's sources")
+
+
+@pytest.fixture
+def _asked_anew() -> Iterator[None]:
+    native._require_current.cache_clear()
+    yield
+    native._require_current.cache_clear()
+
+
+@pytest.fixture(params=[{"SOURCE_DIGEST": "0" * 64}, {}], ids=["other", "older"])
+def _stale(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, _asked_anew: None) -> None:
+    monkeypatch.setattr(native, "engine", SimpleNamespace(**request.param))
+
+
+@pytest.mark.usefixtures("_asked_anew")
+@pytest.mark.skipif(native.engine is None, reason="the engine was not built")
+def test_engine_says_what_it_was_built_from() -> None:
+    """The same number, computed by CMake and in Python."""
+    assert native.digest_of(native.SOURCES) == native.engine.SOURCE_DIGEST
+    assert native.available()
+
+
+@pytest.mark.usefixtures("_stale")
+def test_stale_engine_is_refused_before_it_is_called() -> None:
+    x = torch.zeros(1, 2, 3)
+    for engine in ("auto", "cpu"):
+        with pytest.raises(UsageError, match="built from the sources in csrc") as refused:
+            Recurrent("gru", 3, 4, engine=engine)(x)
+        assert "pip install -e ." in str(refused.value)
+    Recurrent("gru", 3, 4, engine="torch")(x)
+
+
+@pytest.mark.usefixtures("_stale")
+def test_installation_without_sources_has_nothing_to_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "SOURCES", tmp_path / "csrc")
+    assert native.available()
+
+
+def test_every_source_counts(tmp_path: Path) -> None:
+    copy = tmp_path / "csrc"
+    shutil.copytree(native.SOURCES, copy)
+    seen = {native.digest_of(copy)}
+    assert seen == {native.digest_of(native.SOURCES)}
+    for name in ("plan.h", "module.cc", "targets/scalar.cc", "CMakeLists.txt"):
+        (copy / name).write_bytes((copy / name).read_bytes() + b"\n")
+        seen.add(native.digest_of(copy))
+    (copy / "another.h").touch()
+    seen.add(native.digest_of(copy))
+    assert len(seen) == 6
+    (copy / "README.md").write_text("words", encoding="utf-8")
+    (copy / "checks" / "run.py").write_text("no part of the engine", encoding="utf-8")
+    assert native.digest_of(copy) in seen
