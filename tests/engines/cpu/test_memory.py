@@ -133,10 +133,12 @@ def test_training_step_survives_refused_memory() -> None:
     layer, x = Recurrent("lstm", INPUT, H, engine="cpu", seed=3), torch.linspace(-1, 1, B * T * INPUT).view(B, T, INPUT)
 
     def step() -> Bits:
-        layer.zero_grad(set_to_none=True)
-        y, _ = layer(x, lengths=LENGTHS)
-        y.square().sum().backward()
-        return bits([y.detach(), *(p.grad for p in layer.parameters())])
+        try:
+            y, _ = layer(x, lengths=LENGTHS)
+            y.square().sum().backward()
+            return bits([y.detach(), *(p.grad for p in layer.parameters())])
+        finally:
+            layer.zero_grad(set_to_none=True)
 
     walk(step, 8)
 
@@ -149,7 +151,7 @@ def test_stepper_survives_refused_memory(precision: str, threads: int) -> None:
     tokens = tokens_of(40, 3, 4)
 
     def read() -> Bits:
-        return bits([stepper.read(tokens, None, [2, 4, 1])[0], stepper.log_probabilities(tokens)[0]])
+        return bits([stepper.read(tokens, None, [2, 4, 1])[0], stepper.log_probabilities(tokens, tokens)[0]])
 
     def made_and_read() -> Bits:
         logits, _ = stepper_of(model, precision=precision, threads=threads).read(tokens)
