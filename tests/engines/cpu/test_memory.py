@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from elman.cells import cells
-from elman.engines.cpu.operators import RUNNERS, Choice, runner_for
+from elman.engines.cpu.runners import Choice, Program
 from elman.plans.native import available, engine
 from elman.runtime.stepper import PRECISIONS
 from tests.runtime.models import model_of, stepper_of, tokens_of
@@ -67,8 +67,9 @@ class Layer:
     def __init__(self, name: str, threads: int, precision: str) -> None:
         shapes = cells[name].parameters(INPUT, H, {})
         widths = {cells[name].input: INPUT, **cells[name].state_sizes(INPUT, H, {})}
-        number = runner_for(cells[name], shapes, {"I": INPUT, "H": H}, widths, True, Choice(None, threads, precision))
-        self.native, self.threads, draw = RUNNERS[number].native, threads, torch.Generator().manual_seed(5)
+        program = Program(cells[name], shapes, {"I": INPUT, "H": H}, widths, Choice(None, threads, precision))
+        self.native, self.threads = program.runner(keep=True).native, threads
+        draw = torch.Generator().manual_seed(5)
         self.weights = [torch.randn(*shape, generator=draw) for shape in shapes.values()]
         self.x, self.dy = torch.randn(B, T, INPUT, generator=draw), torch.randn(B, T, H, generator=draw)
         self.start = [torch.randn(B, H, generator=draw) for _ in cells[name].states]
