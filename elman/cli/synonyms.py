@@ -18,7 +18,7 @@ SYNONYMS = {
     "--embedding-size": "emb embed embedding embed-size emb-size emb-dim embed-dim embedding-dim emsize",
     "--epochs": "epoch num-epochs n-epochs nepochs max-epochs max-epoch",
     "--evaluate-every": "eval-every eval-interval eval-steps val-every validate-every",
-    "--hidden-size": "hidden hid hidden-dim hidden-units hidden-layer-size n-hidden nhid num-units rnn-size",
+    "--hidden-size": "hid hidden-dim hidden-units hidden-layer-size n-hidden nhid num-units rnn-size",
     "--keep": "save-total-limit keep-checkpoints max-checkpoints",
     "--layers": "num-layers n-layers nlayers layer depth num-layer",
     "--learning-rate": "lr learning-rates learnrate step-size eta max-lr",

@@ -117,7 +117,7 @@ def test_an_empty_stdin_is_no_text(elman: Elman, tmp_path: Path) -> None:
         (["--hidden-sise", "3"], ["got '--hidden-sise'; did you mean '--hidden-size'?"]),
         (["--lr", "0.1"], ["got '--lr'; did you mean '--learning-rate'?"]),
         (["--bs", "3"], ["got '--bs'; did you mean '--streams'?"]),
-        (["--hidden", "3"], ["got '--hidden'; did you mean '--hidden-size'?"]),
+        (["--nhid", "3"], ["got '--nhid'; did you mean '--hidden-size'?"]),
         (["--num_layers", "3"], ["got '--num_layers'; did you mean '--layers'?"]),
         (["--epoch", "3"], ["got '--epoch'; did you mean '--epochs'?"]),
         (["--frobnicate", "3"], ["got '--frobnicate'\n"]),
