@@ -42,6 +42,9 @@ SHAPES = ((32, 100, 256), (64, 50, 128), (20, 35, 650), (32, 100, 512), (1, 1000
 PEERS = ("elman", "elman.torch", "torch.nn", "eager", "compile", "jax", "onnx", "torchrecurrent", "loop")
 """Who can be measured; benchmarks/peers.py says what each is."""
 
+CONTROLS = {"elman.dense": {"loss": "dense"}, "elman.lstm": {"cell": "lstm"}}
+"""Elman on another case, in turns with the one that is compared to it: what differs."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -94,10 +97,10 @@ def targets() -> Iterator[Wanted]:
     yield from _single_sequence()
     for cell, shape in product(("rnn", "lstm_peephole", "lstm_layer_norm", "invented"), SHAPES[0:4:3]):
         yield Case(cell, *shape), ("elman",)
-    yield Case("lstm_pasted", *SHAPES[0]), ("elman",)
-    yield Case("lstm_pasted", *SHAPES[3]), ("elman",)
+    yield Case("lstm_pasted", *SHAPES[0]), ("elman", "elman.lstm")
+    yield Case("lstm_pasted", *SHAPES[3]), ("elman", "elman.lstm")
     yield Case("lstm", 32, 400, 256), ("elman", "torch.nn")
-    yield Case("lstm", 32, 400, 256, loss="last"), ("elman",)
+    yield Case("lstm", 32, 400, 256, loss="last"), ("elman", "elman.dense")
     yield Case("min_gru", *SHAPES[0]), ("elman", "eager")
     for shape in (SHAPES[0], SHAPES[3]):
         yield Case("lstm", *shape, allocator="default"), (*OWN, "torch.nn")

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import elman
-from benchmarks.cases import CELLS, PEERS, PRESETS, SHAPES, Case, Wanted, merged
+from benchmarks.cases import CELLS, CONTROLS, PEERS, PRESETS, SHAPES, Case, Wanted, merged
 from benchmarks.worker import Worker
 
 RESULTS = Path(__file__).parent / "results" / "engine.json"
@@ -127,7 +127,7 @@ class Run:
         """The peers to measure: those asked for, and those that the row had, since all of a row are timed in turns."""
         row = self.row_of(case)
         known = {*names, *(row["peers"] if row else ())}
-        return [name for name in PEERS if name in known]
+        return [name for name in (*PEERS, *CONTROLS) if name in known]
 
     def add(self, case: Case, names: Sequence[str]) -> None:
         """Measure a case, put its row into the file."""

@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,11 @@ class Rows:
         """How many times faster than a peer Elman is."""
         own, other = self.own(case), self.time(case, peer)
         return None if own is None or other is None else other / own
+
+    def against(self, case: Case, control: str) -> float | None:
+        """Elman's time by that of a control, which was taken in turns with it."""
+        own, other = self.time(case, "elman"), self.time(case, control)
+        return None if own is None or other is None else own / other
 
     def share(self, case: Case) -> float | None:
         """Share of the machine's own GEMM rate that Elman reaches, pointwise operations not counted."""
@@ -144,12 +150,7 @@ def shares(precision: str, which: Callable[[int], bool]) -> Callable[[Rows], Fou
 
 def pasted(rows: Rows) -> Found:
     """The time of an LSTM pasted as LaTeX by that of the catalogue's."""
-
-    def ratio(case: Case) -> float | None:
-        own, other = rows.own(case), rows.time(replace(case, cell="lstm"), "elman")
-        return None if own is None or other is None else own / other
-
-    return paired(rows.chosen(lambda c: training(c, ("lstm_pasted",))), ratio)
+    return paired(rows.chosen(lambda c: training(c, ("lstm_pasted",))), partial(rows.against, control="elman.lstm"))
 
 
 def ragged(rows: Rows) -> Found:
@@ -164,12 +165,7 @@ def ragged(rows: Rows) -> Found:
 
 def last_step(rows: Rows) -> Found:
     """The time with a loss at the last step only, by that with a dense one."""
-
-    def ratio(case: Case) -> float | None:
-        own, dense = rows.own(case), rows.time(replace(case, loss="dense"), "elman")
-        return None if own is None or dense is None else own / dense
-
-    return paired(rows.chosen(lambda c: c.loss == "last"), ratio)
+    return paired(rows.chosen(lambda c: c.loss == "last"), partial(rows.against, control="elman.dense"))
 
 
 def single(c: Case) -> bool:

@@ -12,13 +12,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks import peers, peers_beyond_torch
-from benchmarks.cases import Case
+from benchmarks.cases import CONTROLS, Case
 from benchmarks.clock import in_turns, peak_of, quartiles
 from benchmarks.handwritten import HANDWRITTEN
 from benchmarks.peers import TYPES, AbsentError, Peer, Results, Setting
@@ -117,6 +118,9 @@ def _validated(s: Setting, names: Sequence[str]) -> tuple[dict[str, Peer], dict[
     wanted, first = oracle(s), None
     for name in names:
         start = time.perf_counter()
+        if name in CONTROLS:
+            ready[name], rows[name] = _control(s.case, name)
+            continue
         try:
             peer = BUILDERS[name](s)
             found = peer.results()
@@ -130,6 +134,13 @@ def _validated(s: Setting, names: Sequence[str]) -> tuple[dict[str, Peer], dict[
         first = found if first is None else first
         ready[name] = peer
     return ready, rows, absent
+
+
+def _control(case: Case, name: str) -> tuple[Peer, dict[str, Any]]:
+    """Elman on another case, held to that case's oracle."""
+    other = peers.setting(replace(case, **CONTROLS[name]))
+    peer = BUILDERS["elman"](other)
+    return peer, {"error": float(f"{check(other.case, name, peer.results(), oracle(other), None):.2g}")}
 
 
 def measure_memory(case: Case, name: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from benchmarks import clock, engine, handwritten, peers, worker
-from benchmarks.cases import CELLS, PRESETS, Case, merged
+from benchmarks.cases import CELLS, CONTROLS, PRESETS, Case, merged
 from benchmarks.clock import in_turns, quartiles
 from elman.plans.native import available
 
@@ -42,6 +42,14 @@ def test_elman_and_loops_by_hand_agree_on_every_cell(cell: str, lengths: str) ->
         assert set(row["absent"]) == missing | (
             {"torch.nn"} if cell not in ("rnn", "gru_reset_after", "lstm") else set()
         )
+        assert all(peer["error"] < 2e-6 and peer["median"] > 0 for peer in row["peers"].values())
+
+
+def test_a_control_is_another_case_in_turns_with_the_first() -> None:
+    last = worker.measure(Case("lstm", 3, 9, 8, loss="last", threads=1), ["elman", "elman.dense"], 0.0)
+    pasted = worker.measure(Case("lstm_pasted", 3, 9, 8, threads=1), ["elman", "elman.lstm"], 0.0)
+    for row, names in ((last, {"elman", "elman.dense"}), (pasted, {"elman", "elman.lstm"})):
+        assert set(row["peers"]) == names
         assert all(peer["error"] < 2e-6 and peer["median"] > 0 for peer in row["peers"].values())
 
 
@@ -123,7 +131,7 @@ def test_wrong_options_are_told(options: list[str], message: str) -> None:
 def test_presets_name_each_case_once_with_known_peers(preset: str) -> None:
     wanted = merged(list(PRESETS[preset]()))
     assert len({case for case, _ in wanted}) == len(wanted) > 0
-    assert all(case.cell in CELLS and set(names) <= set(worker.BUILDERS) for case, names in wanted)
+    assert all(case.cell in CELLS and set(names) <= {*worker.BUILDERS, *CONTROLS} for case, names in wanted)
 
 
 def test_a_worker_process_measures_time_and_memory() -> None:

@@ -30,9 +30,8 @@ def rows(tmp_path: Path) -> tables.Rows:
     found = [
         row(EQUAL, elman=110.0, elman_torch=125.0, torch_nn=120.0),
         row(RAGGED, elman=130.0, torch_nn=520.0),
-        row(LAST, elman=90.0),
-        row(Case("lstm", 32, 400, 256), elman=100.0),
-        row(Case("lstm_pasted", 32, 100, 256), elman=111.0),
+        row(LAST, elman=90.0, elman_dense=100.0),
+        row(Case("lstm_pasted", 32, 100, 256), elman=111.0, elman_lstm=110.0),
     ]
     path = tmp_path / "engine.json"
     path.write_text(json.dumps({"machine": {}, "rows": found}), encoding="utf-8")
