@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
@@ -34,3 +35,28 @@ def test_the_allocator_is_left_alone_when_the_user_has_set_it(monkeypatch: pytes
     monkeypatch.setenv("MALLOC_TOP_PAD_", "1")
     monkeypatch.setattr("ctypes.CDLL", refuse)
     settle_process()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the count of page faults of Linux and sets glibc's malloc")
+def test_blocks_of_any_size_are_kept_between_steps() -> None:
+    """Pages are met for the first time in the first step; 40 MiB are more than malloc can be told to keep by size."""
+    script = """
+        import resource
+        from elman.cli.process import settle_process
+        settle_process()
+        import torch
+        def faults():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        def step():
+            torch.ones(10 << 20)
+        step()
+        before = faults()
+        for _ in range(10):
+            step()
+        print(faults() - before)
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], env=kept, capture_output=True, text=True, check=True
+    )
+    assert int(run.stdout) < 10 << 20 >> 12  # a tenth of what ten new blocks would cost
