@@ -128,7 +128,7 @@ SHELL = [(path, block) for path in PAGES for block in blocks(path.read_text(enco
 @pytest.mark.parametrize(("path", "block"), SHELL, ids=[f"{page_name(path)}:{block.line}" for path, block in SHELL])
 def test_shell_blocks_are_understood(path: Path, block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
     for words in commands(block):
         if words[0] == "elman":
             write_inputs(words)

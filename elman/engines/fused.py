@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -78,7 +79,8 @@ class TorchFusedEngine:
         x = reverse_within(x, lengths) if reverse else x
         names = [s for s in (fused.hidden, fused.memory) if s]
         initial = tuple(state[s].unsqueeze(0).contiguous() for s in names)  # (1, B, S)
-        y, final = _run(fused, flat, x, lengths, initial)
+        with _where_onednn_has_it(fused, x):
+            y, final = _run(fused, flat, x, lengths, initial)
         found = {name: value.squeeze(0) for name, value in zip(names, final, strict=True)}
         return (reverse_within(y, lengths) if reverse else y), {s: found[s] for s in cell.states}
 
@@ -102,6 +104,20 @@ def _run(
     start = initial if fused.memory else initial[0]
     y, *last = _KERNELS[fused.kind](x, start, flat, True, 1, 0.0, torch.is_grad_enabled(), False, True)
     return y, tuple(last)
+
+
+@contextmanager
+def _where_onednn_has_it(fused: Fused, x: Tensor) -> Iterator[None]:
+    """Leave oneDNN out for LSTMs of bfloat16 on processors without such instructions, where it ends in an error."""
+    halves = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    onednn: Any = torch.backends.mkldnn
+    before = onednn.enabled
+    if halves and fused.kind == "lstm" and not x.is_cuda and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        onednn.enabled = False
+    try:
+        yield
+    finally:
+        onednn.enabled = before
 
 
 def _full(x: Tensor) -> Tensor:

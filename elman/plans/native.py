@@ -39,10 +39,17 @@ def digest_of(sources: Path) -> str:
     return hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
 
 
-@lru_cache(maxsize=1)
+def is_stale(module: Any) -> bool:
+    """Say whether an engine was built from other sources than those that lie beside the package."""
+    return SOURCES.is_dir() and getattr(module, "SOURCE_DIGEST", None) != digest_of(SOURCES)
+
+
+# Asked once: compilers that trace a call can look at a number, and not at files.
+STALE = engine is not None and is_stale(engine)
+
+
 def _require_current() -> None:
-    """Raise where the engine was built from other sources than those that lie beside the package."""
-    if SOURCES.is_dir() and getattr(engine, "SOURCE_DIGEST", None) != digest_of(SOURCES):
+    if STALE:
         raise UsageError(
             "the C++ engine: must have been built from the sources in csrc/; got one that was built from others",
             "build it again: pip install -e .",

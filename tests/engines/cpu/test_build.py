@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,19 +16,13 @@ from elman.plans import native
 pytestmark = pytest.mark.skipif(not native.SOURCES.is_dir(), reason="an installation without the engine's sources")
 
 
-@pytest.fixture
-def _asked_anew() -> Iterator[None]:
-    native._require_current.cache_clear()
-    yield
-    native._require_current.cache_clear()
-
-
 @pytest.fixture(params=[{"SOURCE_DIGEST": "0" * 64}, {}], ids=["other", "older"])
-def _stale(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, _asked_anew: None) -> None:
-    monkeypatch.setattr(native, "engine", SimpleNamespace(**request.param))
+def _stale(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = SimpleNamespace(**request.param)
+    monkeypatch.setattr(native, "engine", other)
+    monkeypatch.setattr(native, "STALE", native.is_stale(other))
 
 
-@pytest.mark.usefixtures("_asked_anew")
 @pytest.mark.skipif(native.engine is None, reason="the engine was not built")
 def test_engine_says_what_it_was_built_from() -> None:
     """The same number, computed by CMake and in Python."""
@@ -50,7 +43,7 @@ def test_stale_engine_is_refused_before_it_is_called() -> None:
 @pytest.mark.usefixtures("_stale")
 def test_installation_without_sources_has_nothing_to_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "SOURCES", tmp_path / "csrc")
-    assert native.available()
+    assert not native.is_stale(native.engine)
 
 
 def test_every_source_counts(tmp_path: Path) -> None:
