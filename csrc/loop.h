@@ -145,14 +145,20 @@ inline void load_start(Bound& bound) {
   }
 }
 
+// Of the slot alone: other slots of the last row may lie where the workspace ends.
+inline void move_rows(const Bound& bound, Operand o, int64_t row, int count) {
+  const int columns = padded(bound.plan.slot_groups[bound.plan.slots[o.index].group].width);
+  const size_t stride = bound.slot_stride_of[o.index];
+  for (int r = 0; r < count; ++r) std::copy_n(bound.row(o, row + r), columns, bound.slot[o.index] + r * stride);
+}
+
 // The states that leave a chunk are the first rows of the next one.
 inline void move_states(Bound& bound, int64_t row) {
   const int t = bound.batch.step_of.size() > static_cast<size_t>(row) ? bound.batch.step_of[row] : -1;
   if (t >= 0)
     for (const State& state : bound.plan.states)
       for (const Operand o : {state.before, state.rounded})
-        if (o.place != Place::none)
-          std::memmove(bound.slot[o.index], bound.row(o, row), sizeof(float) * bound.slot_stride_of[o.index] * bound.batch.live[t]);
+        if (o.place != Place::none) move_rows(bound, o, row, bound.batch.live[t]);
   bound.base_row = row;
 }
 

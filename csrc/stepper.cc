@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <set>
+#include <utility>
 
 #include "arena.h"
 #include "dispatch.h"
@@ -110,7 +111,8 @@ void pack_int8(const Matrix& m, int depth, int first, std::byte* out) {
 const std::byte* pack(StepModel& model, Precision precision, const Matrix& m, int depth) {
   const int panels = padded(m.columns) / panel_width;
   const size_t bytes = panel_bytes(precision, depth);
-  model.blocks.emplace_back(take(bytes * panels));
+  Block block(take(bytes * panels));  // owned before the list grows, which may fail
+  model.blocks.push_back(std::move(block));
   model.weight_bytes += bytes * panels;
   auto* const out = static_cast<std::byte*>(model.blocks.back().get());
   for (int p = 0; p < panels; ++p) {

@@ -65,7 +65,7 @@ void check_arena() {
       std::vector<Block> held;
       for (int n = 0; n < 300; ++n) {
         const size_t bytes = static_cast<size_t>(1) << (n * 7 + t) % 18;
-        held.emplace_back(take(bytes));
+        held.push_back(Block(take(bytes)));
         std::memset(held.back().get(), t, bytes);
         for (const Block& b : held) expect(*static_cast<const char*>(b.get()) == t, "a block must be one caller's alone");
         if (n % 3 == 0) held.erase(held.begin());

@@ -14,7 +14,7 @@ from elman.equations import Cell
 from elman.errors import UsageError
 from elman.plans import native
 
-if native.available():
+if native.engine is not None and not native.STALE:
     # torch's own threads spin for a while after each of its operations: others would wait for a processor meanwhile.
     native.engine.share_openmp()
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,6 +41,31 @@ def test_stale_engine_is_refused_before_it_is_called() -> None:
             Recurrent("gru", 3, 4, engine=engine)(x)
         assert "pip install -e ." in str(refused.value)
     Recurrent("gru", 3, 4, engine="torch")(x)
+
+
+def test_stale_engine_does_not_keep_the_package_from_being_imported() -> None:
+    code = """
+        import sys, types
+        sys.modules["elman._engine"] = types.ModuleType("elman._engine")
+        import elman, torch
+        x = torch.zeros(1, 2, 3)
+        elman.Recurrent("gru", 3, 4, engine="torch")(x)
+        try:
+            elman.Recurrent("gru", 3, 4)(x)
+        except elman.UsageError as error:
+            print(error)
+    """
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "got one that was built from others" in done.stdout
 
 
 @pytest.mark.usefixtures("_stale")
