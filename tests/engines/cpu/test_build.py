@@ -47,12 +47,12 @@ def test_stale_engine_does_not_keep_the_package_from_being_imported() -> None:
     code = """
         import sys, types
         sys.modules["elman._engine"] = types.ModuleType("elman._engine")
-        import elman, torch
+        import elman, elman.errors, torch
         x = torch.zeros(1, 2, 3)
         elman.Recurrent("gru", 3, 4, engine="torch")(x)
         try:
             elman.Recurrent("gru", 3, 4)(x)
-        except elman.UsageError as error:
+        except elman.errors.UsageError as error:
             print(error)
     """
     root = Path(__file__).parents[3]
