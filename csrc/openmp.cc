@@ -1,5 +1,7 @@
 #include "openmp.h"
 
+#include <pthread.h>
+
 #include <atomic>
 #include <mutex>
 
@@ -68,9 +70,9 @@ bool find() { return false; }
 bool share_openmp() {
   static std::mutex one_at_a_time;
   const std::lock_guard<std::mutex> mine(one_at_a_time);
-  if (!found.parallel && !find()) return false;
-  shared.store(true);
-  return true;
+  // Found once: a child keeps what its handler of the fork has said.
+  if (!found.parallel && find() && pthread_atfork(nullptr, nullptr, [] { shared.store(false); }) == 0) shared.store(true);
+  return shared.load();
 }
 
 bool run_on_openmp(int threads, const Work& work) {
@@ -79,7 +81,5 @@ bool run_on_openmp(int threads, const Work& work) {
   found.parallel(enter, &region, static_cast<unsigned>(threads), 0);
   return true;
 }
-
-void leave_openmp() noexcept { shared.store(false); }
 
 }  // namespace elman

@@ -106,10 +106,7 @@ std::atomic<Team*> team{nullptr};
 std::once_flag watch_forks;
 
 Team& the_team() {
-  std::call_once(watch_forks, [] { pthread_atfork(nullptr, nullptr, [] {
-      team.store(nullptr);
-      leave_openmp();
-    }); });
+  std::call_once(watch_forks, [] { pthread_atfork(nullptr, nullptr, [] { team.store(nullptr); }); });
   Team* now = team.load();
   if (now) return *now;
   auto fresh = std::make_unique<Team>();

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from elman.engines.cpu.moment import watcher
+from elman.engines.cpu.moment import in_halves, watcher
 from elman.plans.native import MISSING, available
 
 
@@ -23,11 +23,6 @@ def because_of_input(tensors: Sequence[object]) -> str | None:
     """Return why torch runs a layer on these tensors now, or None where the engine does."""
     types = (torch.float32, torch.bfloat16) if in_halves() else (torch.float32,)
     return _because_of("the input", tensors, types) or _because_of_the_moment()
-
-
-def in_halves() -> bool:
-    """Say whether torch's autocast asks for products in bfloat16, which the engine does."""
-    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
 
 
 def _because_of(what: str, tensors: Sequence[object], types: Sequence[torch.dtype] = (torch.float32,)) -> str | None:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from elman.bridges.gates import Kind
-from elman.bridges.left_to_torch import because_of_input, because_of_parameters, in_halves
+from elman.bridges.left_to_torch import because_of_input, because_of_parameters
 from elman.bridges.operators import run_layer
+from elman.engines.cpu.moment import in_halves
 
 __all__ = ["GRU", "LSTM", "RNN", "OnEngine"]
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from elman.engines.cpu import CpuEngine
+from elman.engines.cpu.moment import in_halves
 from elman.engines.fused import TorchFusedEngine, fits, require_fused
 from elman.engines.recognise import recognise
 from elman.engines.reference import ReferenceEngine
@@ -95,8 +96,7 @@ def choose(
         require_built()
     if precision == "bf16":
         _require_bf16(name, like)
-    autocast = like is not None and like.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-    halves = precision == "bf16" or (autocast and torch.get_autocast_dtype("cpu") == torch.bfloat16)
+    halves = precision == "bf16" or (like is not None and like.device.type == "cpu" and in_halves())
     if name == "cpu" or (name == "auto" and available() and _fits_cpu(like, halves)):
         return ENGINES["cpu-bf16" if halves else "cpu"]
     if name in ("auto", "torch"):

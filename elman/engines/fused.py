@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from elman.engines.cpu.moment import in_halves
 from elman.engines.ragged import reverse_within
 from elman.engines.recognise import Fused, packed_weights, recognise
 from elman.equations import Cell
@@ -79,7 +80,7 @@ class TorchFusedEngine:
         x = reverse_within(x, lengths) if reverse else x
         names = [s for s in (fused.hidden, fused.memory) if s]
         initial = tuple(state[s].unsqueeze(0).contiguous() for s in names)  # (1, B, S)
-        with _where_onednn_has_it(fused, x):
+        with _without_onednn() if _beyond_onednn(fused, x) else nullcontext():
             y, final = _run(fused, flat, x, lengths, initial)
         found = {name: value.squeeze(0) for name, value in zip(names, final, strict=True)}
         return (reverse_within(y, lengths) if reverse else y), {s: found[s] for s in cell.states}
@@ -106,14 +107,15 @@ def _run(
     return y, tuple(last)
 
 
+def _beyond_onednn(fused: Fused, x: Tensor) -> bool:
+    """An LSTM of bfloat16 on a processor without such instructions ends in an error of oneDNN's."""
+    return fused.kind == "lstm" and x.is_cpu and in_halves() and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 @contextmanager
-def _where_onednn_has_it(fused: Fused, x: Tensor) -> Iterator[None]:
-    """Leave oneDNN out for LSTMs of bfloat16 on processors without such instructions, where it ends in an error."""
-    halves = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+def _without_onednn() -> Iterator[None]:
     onednn: Any = torch.backends.mkldnn
-    before = onednn.enabled
-    if halves and fused.kind == "lstm" and not x.is_cuda and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        onednn.enabled = False
+    before, onednn.enabled = onednn.enabled, False
     try:
         yield
     finally:

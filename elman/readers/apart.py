@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import IO, Any, cast
 
 from elman.errors import DataError, MissingExtraError, MissingInputError
+from elman.readers import decoder_loop
 
 
 class Apart:
@@ -42,6 +43,11 @@ class Apart:
             raise MissingExtraError(f"{extra}: {needs} must be installed; got none", f"pip install 'elman[{extra}]'")
         self.program, self.arguments, self.seconds = program, arguments, seconds
         self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def decoder(cls, module: ModuleType, needs: str, extra: str, arguments: Sequence[str] = ()) -> Apart:
+        """Return the program that answers by `module.decode(path, *arguments)`; the module imports nothing of Elman."""
+        return cls(Path(decoder_loop.__file__), needs, extra, [str(module.__file__), *arguments])
 
     def __enter__(self) -> Apart:
         return self

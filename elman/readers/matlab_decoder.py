@@ -1,5 +1,4 @@
-"""The program that decodes .mat files of MATLAB, one a line of standard input, in a process of its own; see
-elman.readers.apart.
+"""Decodes .mat files of MATLAB in a process of its own; see elman.readers.apart.
 
 It knows nothing of Elman, so that it starts fast and whatever a damaged file does to SciPy's reader ends here: some
 damage makes it crash.
@@ -7,16 +6,15 @@ damage makes it crash.
 
 from __future__ import annotations
 
-import json
 import struct
-import sys
 import zlib
+from pathlib import Path
 from typing import Any
 
 _BROKEN = (ValueError, TypeError, LookupError, OSError, EOFError, MemoryError, struct.error, zlib.error)
 
 
-def decode(path: str) -> tuple[dict[str, Any], bytes]:
+def decode(path: Path) -> tuple[dict[str, Any], bytes]:
     """Return name, number in its cell array, type and shape of each array, and the numbers of all of them.
 
     An array that is not of numbers has no type.
@@ -42,15 +40,3 @@ def decode(path: str) -> tuple[dict[str, Any], bytes]:
                 data.append(cell.tobytes())
             facts.append(fact)
     return {"arrays": facts}, b"".join(data)
-
-
-def main() -> None:
-    """Answer each line, a path as JSON, with a line of facts as JSON and the bytes whose number it tells."""
-    for line in sys.stdin.buffer:
-        facts, data = decode(json.loads(line))
-        sys.stdout.buffer.write(json.dumps({**facts, "bytes": len(data)}).encode() + b"\n" + data)
-        sys.stdout.buffer.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,5 +1,4 @@
-"""The program that decodes Parquet files, one a line of standard input, in a process of its own; see
-elman.readers.apart.
+"""Decodes Parquet files in a process of its own; see elman.readers.apart.
 
 It knows nothing of Elman, so that it starts fast and whatever a damaged file does to Arrow ends here. It answers with
 the rows as a stream of Arrow's own.
@@ -7,12 +6,11 @@ the rows as a stream of Arrow's own.
 
 from __future__ import annotations
 
-import json
-import sys
+from pathlib import Path
 from typing import Any
 
 
-def decode(path: str) -> tuple[dict[str, Any], bytes]:
+def decode(path: Path) -> tuple[dict[str, Any], bytes]:
     """Return how many rows a file has, and the rows."""
     import pyarrow  # type: ignore[import-untyped]
     from pyarrow import parquet
@@ -31,18 +29,3 @@ def decode(path: str) -> tuple[dict[str, Any], bytes]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def main() -> None:
-    """Answer each line, a path as JSON, with a line of facts as JSON and the bytes whose number it tells."""
-    for line in sys.stdin.buffer:
-        try:
-            facts, data = decode(json.loads(line))
-        except (OSError, MemoryError) as error:
-            facts, data = {"error": f"must be readable; got {_first_line(error)}"}, b""
-        sys.stdout.buffer.write(json.dumps({**facts, "bytes": len(data)}).encode() + b"\n" + data)
-        sys.stdout.buffer.flush()
-
-
-if __name__ == "__main__":
-    main()

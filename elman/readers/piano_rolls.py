@@ -45,7 +45,7 @@ def _of_matlab(path: Path) -> Iterator[tuple[str, str, Any]]:
         newer = file.read(512).startswith(b"MATLAB 7.3")
     if newer:
         raise DataError(f"{path}: must be a .mat of version 7 or older; got 7.3", "save it with -v7 in MATLAB")
-    with Apart(Path(matlab_decoder.__file__), "scipy", "music") as apart:
+    with Apart.decoder(matlab_decoder, "scipy", "music") as apart:
         facts, data = apart.decode(path)
     begin = 0
     for array in facts["arrays"]:

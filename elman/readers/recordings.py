@@ -90,7 +90,7 @@ class Recorder:
     """
 
     def __init__(self) -> None:
-        self._decoder = Apart(Path(sound_decoder.__file__), "soundfile", "audio")
+        self._decoder = Apart.decoder(sound_decoder, "soundfile", "audio")
         self._file = SampleFile()
 
     def __enter__(self) -> Recorder:

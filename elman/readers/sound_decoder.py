@@ -1,13 +1,11 @@
-"""The program that decodes sound files, one a line of standard input, in a process of its own; see elman.readers.apart.
+"""Decodes sound files in a process of its own; see elman.readers.apart.
 
 It knows nothing of Elman, so that it starts fast and whatever a damaged file does to libsndfile ends here.
 """
 
 from __future__ import annotations
 
-import json
 import struct
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -73,19 +71,3 @@ def _missing_page(tail: bytes) -> str | None:
     if len(page) < _OGG_PAGE or not whole or not page[5] & _LAST_PAGE:
         return "must end with the last page of its Ogg stream; got one that is cut off"
     return None
-
-
-def main() -> None:
-    """Answer each line, a path as JSON, with a line of facts as JSON and the bytes whose number it tells."""
-    for line in sys.stdin.buffer:
-        try:
-            facts, data = decode(Path(json.loads(line)))
-        except (OSError, MemoryError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or "more samples than there is memory for"
-            facts, data = {"error": f"must be readable; got {reason}"}, b""
-        sys.stdout.buffer.write(json.dumps({**facts, "bytes": len(data)}).encode() + b"\n" + data)
-        sys.stdout.buffer.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -186,7 +186,7 @@ def _json_rows(path: Path, how: Reading) -> Iterator[Row]:
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
-    with Apart(Path(parquet_decoder.__file__), "pyarrow", "tables") as apart:
+    with Apart.decoder(parquet_decoder, "pyarrow", "tables") as apart:
         _, data = apart.decode(path)
     import pyarrow  # type: ignore[import-untyped]
 

@@ -1,20 +1,23 @@
-"""The program that decodes videos and images, one a line of standard input, in a process of its own; see
-elman.readers.apart.
+"""Decodes videos and images in a process of its own; see elman.readers.apart.
 
 It knows nothing of Elman, so that it starts fast and whatever a damaged file does to FFmpeg's libraries ends here.
-Its arguments: width and height of a frame, "gray" or "rgb24", frames a second or 0 for all.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
 
-def decode(path: Path, size: int, colours: str, rate: float) -> tuple[dict[str, Any], bytes]:
-    """Return which frames of a video were kept of how many, and their pixels (T, size, size, channels) as bytes."""
+def decode(path: Path, size: str, colours: str, rate: str) -> tuple[dict[str, Any], bytes]:
+    """Return which frames of a video were kept of how many, and their pixels (T, size, size, channels) as bytes.
+
+    Args:
+        path: Of a video or an image.
+        size: Width and height of a frame, a number in digits.
+        colours: "gray" or "rgb24".
+        rate: Frames a second, in digits; 0 for all.
+    """
     import av
 
     try:
@@ -23,7 +26,7 @@ def decode(path: Path, size: int, colours: str, rate: float) -> tuple[dict[str, 
                 return {"error": "must hold moving pictures; got no video stream"}, b""
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
-            promised, found = stream.frames, _Frames(size, colours, rate)
+            promised, found = stream.frames, _Frames(int(size), colours, float(rate))
             for frame in container.decode(stream):
                 if frame.is_corrupt:
                     return {"error": f"must have whole frames; frame {found.count + 1} is corrupt"}, b""
@@ -49,20 +52,3 @@ class _Frames:
             self.kept.append(self.count)
             self.pixels.append(small.to_ndarray().tobytes())
         self.count += 1
-
-
-def main() -> None:
-    """Answer each line, a path as JSON, with a line of facts as JSON and the bytes whose number it tells."""
-    size, colours, rate = sys.argv[1:4]
-    for line in sys.stdin.buffer:
-        try:
-            facts, data = decode(Path(json.loads(line)), int(size), colours, float(rate))
-        except (OSError, MemoryError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or "more pixels than there is memory for"
-            facts, data = {"error": f"must be readable; got {reason}"}, b""
-        sys.stdout.buffer.write(json.dumps({**facts, "bytes": len(data)}).encode() + b"\n" + data)
-        sys.stdout.buffer.flush()
-
-
-if __name__ == "__main__":
-    main()

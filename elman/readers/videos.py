@@ -153,7 +153,7 @@ class Clips:
     def __init__(self, how: VideoReading) -> None:
         self.size, self.channels = how.size, 3 if how.colour else 1
         arguments = (str(how.size), "rgb24" if how.colour else "gray", str(how.frames_per_second or 0))
-        self._apart = Apart(Path(video_decoder.__file__), "av", "video", arguments)
+        self._apart = Apart.decoder(video_decoder, "av", "video", arguments)
 
     def __enter__(self) -> Clips:
         self._apart.__enter__()

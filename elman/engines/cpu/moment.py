@@ -1,4 +1,4 @@
-"""What may stand between a call and the engine: compilers, transforms, tracers, modes, other classes of tensors."""
+"""What may stand between a call and the engine: compilers, transforms, tracers, modes, autocast, classes of tensors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
+
+
+def in_halves() -> bool:
+    """Say whether torch's autocast asks for products in bfloat16 on the processor, which the engine does."""
+    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
 
 
 def watcher() -> str | None:

@@ -154,6 +154,23 @@ def test_a_child_of_a_fork_computes_the_same_bits(threads_of_child: int) -> None
     assert in_a_process(code) == "0 True"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_may_be_the_first_to_call_the_engine() -> None:
+    """torch's threads were at work before the fork, and the engine was not: it must know of the fork all the same."""
+    code = """
+        torch.set_num_threads(2)
+        torch.ones(1 << 22).exp()
+        run, x = layer(2), sequences()
+        child = os.fork()
+        if child == 0:
+            torch.set_num_threads(1)
+            y = run(x)[0]
+            os._exit(0 if bool(y.isfinite().all()) else 1)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert in_a_process(code) == "0"
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_subnormal_numbers_are_zero_inside_and_stay_numbers_outside(threads: int) -> None:
     """Derivatives that fade out would be computed in microcode; the caller's flags come back."""
