@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -45,14 +47,52 @@ class Number:
         """Numbers that a value becomes."""
         return 1 + self.misses
 
+
+@dataclass(frozen=True)
+class Numbers:
+    """Columns of numbers that stand beside each other: read, filled and standardised at once.
+
+    Args:
+        columns: C of them, in the order of their axes.
+    """
+
+    columns: tuple[Number, ...]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def scale(self) -> tuple[Floats, Floats]:
+        """Means (C,) and deviations (C,)."""
+        return np.array([c.mean for c in self.columns]), np.array([c.deviation for c in self.columns])
+
+    @cached_property
+    def order(self) -> npt.NDArray[np.int64]:
+        """Which of C standardised columns and C that say what is missing each axis is."""
+        count = len(self.columns)
+        axes = [[n, count + n] if column.misses else [n] for n, column in enumerate(self.columns)]
+        return np.array([n for of_column in axes for n in of_column], np.int64)
+
     def encode(self, series: Series) -> Floats:
-        """Return the column as (T, axes)."""
-        values = series.column(self.name)
+        """Return the columns as (T, axes)."""
+        values, (means, deviations) = series.matrix(self.names), self.scale  # (T, C)
         missing = np.isnan(values)
-        latest = np.maximum.accumulate(np.where(missing, -1, np.arange(len(values))))  # of the values that are known
-        filled = np.where(latest < 0, self.mean, values[latest])
-        standard = (filled - self.mean) / self.deviation
-        return np.stack([standard, missing] if self.misses else [standard], axis=1)
+        if missing.any():
+            values = _filled(values, missing, means)
+        standard: Floats = (values - means) / deviations
+        if len(self.order) == len(self.columns):
+            return standard
+        return np.concatenate([standard, missing], axis=1)[:, self.order]  # (T, axes)
+
+
+def _filled(values: Floats, missing: npt.NDArray[np.bool_], means: Floats) -> Floats:
+    """Values (T, C), the missing ones those before them, the means (C,) where there is none."""
+    steps = np.arange(len(values))[:, None]  # (T, 1)
+    latest = np.maximum.accumulate(np.where(missing, -1, steps), axis=0)  # of the values that are known
+    filled: Floats = np.where(latest < 0, means, np.take_along_axis(values, np.maximum(latest, 0), axis=0))
+    return filled
 
 
 @dataclass(frozen=True)
@@ -113,6 +153,10 @@ class Columns:
 
     def __init__(self, columns: Sequence[Number | Category], calendar: Sequence[str] = ()) -> None:
         self.columns, self.calendar = tuple(columns), tuple(calendar)
+        self._runs: list[Numbers | Category] = []
+        for kind, run in groupby(self.columns, key=type):
+            beside = tuple(run)
+            self._runs += [Numbers(beside)] if kind is Number else beside  # type: ignore[arg-type]
 
     @classmethod
     def build(
@@ -161,7 +205,7 @@ class Columns:
         """
         if self.calendar and (series.times is None or series.times.dtype.kind != "M"):
             raise DataError(f"{series.where}: must have dates as times; got none")
-        parts = [column.encode(series) for column in self.columns]
+        parts = [run.encode(series) for run in self._runs]
         parts += [calendar_of(part, series.times) for part in self.calendar]
         return torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32))
 
@@ -176,8 +220,7 @@ class Columns:
         return (values - means) / deviations
 
     def _scale(self) -> tuple[Floats, Floats]:
-        numbers = [column for column in self.columns if isinstance(column, Number)]
-        return np.array([n.mean for n in numbers]), np.array([n.deviation for n in numbers])
+        return Numbers(tuple(column for column in self.columns if isinstance(column, Number))).scale
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` rebuilds."""

@@ -61,6 +61,20 @@ class Series:
         known = (*self.names, *self.text_names)
         raise DataError(f"{self.where}: must have a column {name!r}; got {', '.join(known)}{nearest(name, known)}")
 
+    def matrix(self, names: tuple[str, ...]) -> npt.NDArray[np.float64]:
+        """Return columns of numbers (T, C) by name.
+
+        Raises:
+            DataError: there is no such column, or it holds no numbers.
+        """
+        if names == self.names:
+            return self.numbers.astype(np.float64)
+        columns = [self.column(name) for name in names]
+        texts = [name for name, column in zip(names, columns, strict=True) if column.dtype.kind != "f"]
+        if texts:
+            raise DataError(f"{self.where}: column {texts[0]!r} must hold numbers; got texts")
+        return np.stack(columns, axis=1)
+
     def part(self, begin: int, end: int) -> Series:
         """Return steps begin to end, end not included."""
         texts = None if self.texts is None else self.texts[begin:end]

@@ -51,6 +51,23 @@ def test_a_missing_value_is_the_one_before_it() -> None:
     assert whole.encode(train)[:, 0].tolist() == [0, -2, -2, -2, 0], "no axis where training misses nothing"
 
 
+def test_what_is_missing_of_a_column_stands_behind_it_among_others() -> None:
+    numbers = np.array([[1.0, NAN, 7.0], [3.0, 10.0, NAN], [NAN, 20.0, 9.0]])
+    train = Series("", ("a", "b", "c"), numbers, ("sky",), np.array([["dry"], ["wet"], ["dry"]]))
+    columns = Columns.build([train.part(0, 2), train.part(2, 3)], ["c", "a", "sky", "b"])
+    assert columns.columns[:2] == (Number("c", 8.0, 1.0, misses=True), Number("a", 2.0, 1.0, misses=True))
+    c, c_misses, a, a_misses, dry, wet, b, b_misses = columns.encode(train).T.tolist()
+    assert (c, c_misses, a, a_misses) == ([-1, -1, 1], [0, 1, 0], [-1, 1, 1], [0, 0, 1])
+    assert (dry, wet, b, b_misses) == ([1, 0, 1], [0, 1, 0], [0, -1, 1], [1, 0, 0])
+
+
+def test_texts_where_training_met_numbers_are_one_error() -> None:
+    columns = Columns.build([some(5)], ["wind", "code"])
+    other = Series("e.csv:2", ("code",), np.zeros((2, 1)), ("wind",), np.array([["strong"], ["weak"]]))
+    with pytest.raises(DataError, match=r"e\.csv:2: column 'wind' must hold numbers; got texts"):
+        columns.encode(other)
+
+
 def test_a_step_depends_on_steps_before_only() -> None:
     series = some(30)
     columns = Columns.build([series], ["wind", "sky"], calendar=("hour", "weekday", "year"))
