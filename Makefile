@@ -20,7 +20,7 @@ demo: $(INSTALLED)
 	$(VENV)/bin/elman demo
 
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal
 
 check: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .

@@ -126,7 +126,6 @@ def cut(name: str, by: int) -> Callable[[Path], None]:
         (lambda folder: (folder / "config.json").write_bytes(b'{"a": "\xff"}'), "JSON"),
         (lambda folder: (folder / "config.json").write_text('{"a": ' + "9" * 10**5 + "}"), "JSON"),
     ],
-    ids=str,
 )
 def test_damage_is_one_error_that_names_the_file_and_the_reason(
     folder: Path, damage: Callable[[Path], object], reason: str
