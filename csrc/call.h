@@ -77,11 +77,23 @@ size_t workspace_floats(const Plan& plan, const Batch& batch, bool keep);
 // Floats of the packed weights of a programme: one group after the other, in the order of its passes.
 size_t packed_floats(const Products& products, const Programme& programme);
 
+// What additive attention compares: queries (B, T, A) with the first keys of their sequence (B, S, A), by v (A,).
+struct Comparison {
+  int64_t sequences, queries, keys, width;
+  const float *q, *k, *v;
+  const int64_t* counts;  // (B,) keys of a sequence
+
+  const float* query(int64_t b, int64_t t) const { return q + (b * queries + t) * width; }
+  const float* key(int64_t b, int64_t s) const { return k + (b * keys + s) * width; }
+};
+
 // The loops over rows, columns and time, compiled for an instruction set.
 struct Loops {
   void (*pack)(const Plan&, const Products&, const Programme&, const std::vector<const float*>& parameters, float* out, int threads);
   void (*forward)(const Plan&, const Products&, const Batch&, const Arrays&, const float* packed, float* workspace, bool keep, int threads);
   void (*backward)(const Plan&, const Products&, const Batch&, const Arrays&, const Gradients&, const float* packed, float* workspace, int threads);
+  void (*compare)(const Comparison&, float* scores, int threads);  // scores (B, T, S), zero beyond the keys of a sequence
+  void (*compare_back)(const Comparison&, const float* d_scores, float* dq, float* dk, float* dv, int threads);
   void (*function)(Opcode, const float* a, const float* b, const float* c, float* out, size_t n);  // for tests
 };
 

@@ -2,34 +2,12 @@
 #pragma once
 
 #include "arena.h"
+#include "attention.h"
+#include "flush.h"
 #include "gradient.h"
 #include "passes.h"
 
 namespace elman::ELMAN_TARGET_NAMESPACE {
-
-// Sets flush-to-zero for as long as it lives: derivatives that fade out would otherwise be computed in microcode,
-// ten times slower, below 1e-38.
-class FlushToZero {
- public:
-#if defined(__x86_64__)
-  FlushToZero() : before_(__builtin_ia32_stmxcsr()) { __builtin_ia32_ldmxcsr(before_ | 0x8040); }
-  ~FlushToZero() { __builtin_ia32_ldmxcsr(before_); }
-
- private:
-  unsigned before_;
-#elif defined(__aarch64__)
-  FlushToZero() {
-    asm volatile("mrs %0, fpcr" : "=r"(before_)::"memory");
-    asm volatile("msr fpcr, %0" ::"r"(before_ | uint64_t{1} << 24) : "memory");
-  }
-  ~FlushToZero() { asm volatile("msr fpcr, %0" ::"r"(before_) : "memory"); }
-
- private:
-  uint64_t before_;
-#else
-  FlushToZero() = default;
-#endif
-};
 
 // A thread at work: subnormal numbers are zero, and products may begin.
 class AtWork {
@@ -272,6 +250,6 @@ inline void function(Opcode code, const float* a, const float* b, const float* c
   }
 }
 
-inline constexpr Loops loops = {pack_all, forward, backward, function};
+inline constexpr Loops loops = {pack_all, forward, backward, compare, compare_back, function};
 
 }  // namespace elman::ELMAN_TARGET_NAMESPACE

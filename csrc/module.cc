@@ -202,6 +202,37 @@ class Engine {
   const Products* products_;
 };
 
+bool has_shape(const auto& array, int64_t first, int64_t second, int64_t third) {
+  return array.ndim() == 3 && array.shape(0) == first && array.shape(1) == second && array.shape(2) == third;
+}
+
+Comparison checked_comparison(const ReadFloats& q, const ReadFloats& k, const ReadFloats& v, const Counts& counts) {
+  expect(q.ndim() == 3 && k.ndim() == 3 && v.ndim() == 1, "q, k, v: must have shapes (B, T, A), (B, S, A), (A,)");
+  const Comparison c{q.shape(0), q.shape(1), k.shape(1), v.shape(0), q.data(), k.data(), v.data(), counts.data()};
+  expect(q.shape(2) == c.width && has_shape(k, c.sequences, c.keys, c.width), "q, k, v: must have the same B and A");
+  expect(counts.ndim() == 1 && counts.shape(0) == c.sequences, "counts: must have shape (B,)");
+  for (int64_t b = 0; b < c.sequences; ++b) expect(c.counts[b] >= 0 && c.counts[b] <= c.keys, "counts: must be from 0 to S");
+  return c;
+}
+
+void compare(const std::string& target, ReadFloats q, ReadFloats k, ReadFloats v, Counts counts, Floats scores, int threads) {
+  const Comparison c = checked_comparison(q, k, v, counts);
+  expect(has_shape(scores, c.sequences, c.queries, c.keys), "scores: must have shape (B, T, S)");
+  const Loops& loops = target_named(target).loops;
+  nb::gil_scoped_release release;
+  loops.compare(c, scores.data(), threads);
+}
+
+void compare_back(const std::string& target, ReadFloats q, ReadFloats k, ReadFloats v, Counts counts, ReadFloats d_scores, Floats dq, Floats dk,
+                  Floats dv, int threads) {
+  const Comparison c = checked_comparison(q, k, v, counts);
+  expect(has_shape(d_scores, c.sequences, c.queries, c.keys), "d_scores: must have shape (B, T, S)");
+  expect(dq.size() == q.size() && dk.size() == k.size() && dv.size() == v.size(), "dq, dk, dv: must have the shapes of q, k, v");
+  const Loops& loops = target_named(target).loops;
+  nb::gil_scoped_release release;
+  loops.compare_back(c, d_scores.data(), dq.data(), dk.data(), dv.data(), threads);
+}
+
 // An array in the engine's memory, for results and workspaces that live as long as somebody holds them.
 nb::ndarray<float, nb::c_contig, nb::device::cpu> floats(const std::vector<size_t>& shape) {
   size_t size = 1;
@@ -302,6 +333,10 @@ NB_MODULE(_engine, m) {
            nb::arg("reverse"), nb::arg("threads"), nb::arg("add_dx") = false, in_engine)
       .def_prop_ro("target", &Engine::target);
 
+  m.def("compare", &compare, nb::arg("target"), nb::arg("q"), nb::arg("k"), nb::arg("v"), nb::arg("counts"), nb::arg("scores"), nb::arg("threads"),
+        "Scores of additive attention.", in_engine);
+  m.def("compare_back", &compare_back, nb::arg("target"), nb::arg("q"), nb::arg("k"), nb::arg("v"), nb::arg("counts"), nb::arg("d_scores"),
+        nb::arg("dq"), nb::arg("dk"), nb::arg("dv"), nb::arg("threads"), "Their derivatives.", in_engine);
   m.def("targets", &targets_here, "Targets that this processor runs, best first.");
   m.def("rounded_floats", [](const std::string& target, int width) { return target_named(target).bf16.rounded_floats(width); },
         nb::arg("target"), nb::arg("width"), "Floats that hold so many components of an operand in bfloat16.");

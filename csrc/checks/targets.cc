@@ -130,6 +130,27 @@ void check_case(const Case& c, const std::string& name) {
   }
 }
 
+// Scores of additive attention and their derivatives, one after the other.
+Floats attention_of(const Target& target, int threads) {
+  constexpr int64_t sequences = 5, queries = 3, keys = 7, width = 37;
+  const Floats q = numbers(sequences * queries * width, 1), k = numbers(sequences * keys * width, 2), v = numbers(width, 3);
+  const std::vector<int64_t> counts = {7, 0, 3, 1, 6};
+  const Comparison c{sequences, queries, keys, width, q.data(), k.data(), v.data(), counts.data()};
+  const Floats d = numbers(sequences * queries * keys, 4);
+  Floats found(d.size() + q.size() + k.size() + v.size());
+  float *const scores = found.data(), *const dq = scores + d.size(), *const dk = dq + q.size(), *const dv = dk + k.size();
+  target.loops.compare(c, scores, threads);
+  target.loops.compare_back(c, d.data(), dq, dk, dv, threads);
+  return found;
+}
+
+void check_attention(const std::string& name) {
+  const Target& target = *find_target(name);
+  const Floats found = attention_of(target, 1);
+  expect_close(name + " attention", found, attention_of(scalar_target, 1), 1e-5);
+  expect(attention_of(target, 2) == found, name + " attention: two threads must give the bits of one");
+}
+
 }  // namespace
 
 void check_targets(const std::vector<Case>& cases) {
@@ -137,6 +158,7 @@ void check_targets(const std::vector<Case>& cases) {
     if (name == "amx") continue;  // its functions are those of avx512, and its products judge themselves by the reference
     std::printf("target %s\n", name.c_str());
     check_functions(*find_target(name));
+    check_attention(name);
     for (const Case& c : cases) check_case(c, name);
   }
 }

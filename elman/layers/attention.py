@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from elman.engines.cpu.attention import additive_scores, compares
 from elman.engines.ragged import valid_steps, without_padding
 from elman.errors import UsageError, nearest
 from elman.layers.initialisers import INITIALISERS, fill_uniform
@@ -81,12 +82,16 @@ class Attention(nn.Module):
 
     def forward(self, queries: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """Return contexts (B, T, M) and shares (B, T, S) of queries (B, T, Q); each row of shares sums to 1."""
-        scores = self._scores(queries, memory.keys).masked_fill(~memory.real.unsqueeze(1), -torch.inf)
+        scores = self._scores(queries, memory).masked_fill(~memory.real.unsqueeze(1), -torch.inf)
         shares = torch.softmax(scores, dim=2)
         return shares @ memory.values, shares
 
-    def _scores(self, queries: Tensor, keys: Tensor) -> Tensor:
+    def _scores(self, queries: Tensor, memory: Memory) -> Tensor:
+        """The scores (B, T, S), of any value beyond each length."""
+        keys = memory.keys
         if self.kind == "multiplicative":
             return queries @ keys.transpose(1, 2)  # (B, T, S)
-        asked = nn.functional.linear(queries, self.W_q).unsqueeze(2)  # (B, T, 1, Q)
-        return torch.tanh(asked + keys.unsqueeze(1)) @ self.v  # (B, T, S)
+        asked = nn.functional.linear(queries, self.W_q)  # (B, T, Q)
+        if compares(asked, keys, self.v):
+            return additive_scores(asked, keys, self.v, memory.real.sum(dim=1))
+        return torch.tanh(asked.unsqueeze(2) + keys.unsqueeze(1)) @ self.v  # (B, T, S)
