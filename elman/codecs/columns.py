@@ -44,12 +44,12 @@ class Number:
 
     @property
     def axes(self) -> int:
-        """Numbers that a value becomes."""
+        """NumberColumns that a value becomes."""
         return 1 + self.misses
 
 
 @dataclass(frozen=True)
-class Numbers:
+class NumberColumns:
     """Columns of numbers that stand beside each other: read, filled and standardised at once.
 
     Args:
@@ -119,7 +119,7 @@ class Category:
 
     @property
     def axes(self) -> int:
-        """Numbers that a value becomes."""
+        """NumberColumns that a value becomes."""
         return len(self.names)
 
     def encode(self, series: Series) -> Floats:
@@ -131,7 +131,7 @@ class Category:
 
 
 def _as_names(values: npt.NDArray[Any]) -> list[str]:
-    """Numbers as people write them, 3.0 as "3"."""
+    """NumberColumns as people write them, 3.0 as "3"."""
     return [f"{value:g}" if values.dtype.kind == "f" else str(value) for value in values]
 
 
@@ -153,10 +153,10 @@ class Columns:
 
     def __init__(self, columns: Sequence[Number | Category], calendar: Sequence[str] = ()) -> None:
         self.columns, self.calendar = tuple(columns), tuple(calendar)
-        self._runs: list[Numbers | Category] = []
+        self._runs: list[NumberColumns | Category] = []
         for kind, run in groupby(self.columns, key=type):
             beside = tuple(run)
-            self._runs += [Numbers(beside)] if kind is Number else beside  # type: ignore[arg-type]
+            self._runs += [NumberColumns(beside)] if kind is Number else beside  # type: ignore[arg-type]
 
     @classmethod
     def build(
@@ -220,7 +220,7 @@ class Columns:
         return (values - means) / deviations
 
     def _scale(self) -> tuple[Floats, Floats]:
-        return Numbers(tuple(column for column in self.columns if isinstance(column, Number))).scale
+        return NumberColumns(tuple(column for column in self.columns if isinstance(column, Number))).scale
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` rebuilds."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from elman.errors import DataError, MissingInputError, UsageError, nearest
 from elman.readers.examples import Example, Reading
+from elman.readers.kinds import refuse_others
 from elman.readers.tables import TABLES, form_of, rows
 from elman.readers.videos import IMAGES, Clip, Clips, VideoReading
 
@@ -42,7 +43,7 @@ def read_captions(path: Path, how: VideoReading) -> Iterator[Example]:
     """
     how.known_columns("path", "caption", "group", "part")
     form = _form(path, how)
-    found = _of_images(path) if form == "images" else _of_manifest(path, form, how)
+    found = _of_images(path, how) if form == "images" else _of_manifest(path, form, how)
     with Clips(how) as clips:
         for image, described in found.items():
             try:
@@ -68,8 +69,11 @@ def _form(path: Path, how: Reading) -> str:
     return form
 
 
-def _of_images(path: Path) -> dict[Path, _Described]:
-    images = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGES)
+def _of_images(path: Path, how: Reading) -> dict[Path, _Described]:
+    files = [path] if path.is_file() else sorted(path.iterdir())
+    images = files if path.is_file() else [p for p in files if p.suffix.lower() in IMAGES]
+    if path.is_dir():
+        refuse_others(files, "image", IMAGES, how.rejects)
     return {image: _Described(str(image), None, None) for image in images}
 
 

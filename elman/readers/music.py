@@ -8,6 +8,7 @@ from pathlib import Path
 from elman.errors import DataError, MissingInputError, UsageError
 from elman.readers.abc_tunes import read_tunes
 from elman.readers.examples import Example, Reading
+from elman.readers.kinds import refuse_others
 from elman.readers.midi import read_midi
 from elman.readers.notes import KEYS, LOWEST, Note, name_of_key
 from elman.readers.piano_rolls import part_of_name, read_rolls, roll_of
@@ -24,7 +25,7 @@ def read_music(path: Path, how: Reading) -> Iterator[Example]:
         .mat .npz   a piece an array (T, 88) or (T, 128); names that begin with train, valid or test tell the part
         a folder    all such files in it and below it; the folders train, valid or test in it tell the part
 
-    Files of a folder with other names are left alone.
+    Files of a folder with other names are left alone, but for music of other forms, which is refused.
 
     Args:
         path: File or folder.
@@ -39,9 +40,11 @@ def read_music(path: Path, how: Reading) -> Iterator[Example]:
         raise UsageError(f"format: must be auto for music, which goes by the names of files; got {how.form!r}")
     if not path.exists():
         raise MissingInputError(f"{path}: music must exist; got none", "check the path and the working folder")
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix.lower() in FORMS)
+    found = [path] if path.is_file() else sorted(path.rglob("*"))
+    files = [path] if path.is_file() else [p for p in found if p.suffix.lower() in FORMS]
     if not files or files[0].suffix.lower() not in FORMS:
         raise DataError(f"{path}: must be or hold music, {', '.join(FORMS)}; got none")
+    refuse_others(found, "music", tuple(FORMS), how.rejects)
     for file in files:
         part = part_of_name(file.relative_to(path).parts[0]) if len(file.relative_to(path).parts) > 1 else None
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from elman.errors import DataError, MissingInputError, UsageError, nearest
 from elman.readers.examples import Example, Reading
+from elman.readers.kinds import refuse_others
 from elman.readers.lines import lines
 from elman.readers.recordings import Recorder
 from elman.readers.tables import form_of, rows
@@ -83,6 +84,8 @@ def _found(path: Path, form: str, how: Reading, answer: str) -> Iterator[Found]:
     if form == "folders":
         return _of_folders(path, how)
     sounds = [path] if path.is_file() else _sounds(path)
+    if path.is_dir():
+        refuse_others(_files(path), "sound", SUFFIXES, how.rejects)
     if form == "sounds":
         return ((str(sound), sound, None, None, None) for sound in sounds)
     return _beside(path, sounds, how)

@@ -14,6 +14,7 @@ from elman.errors import DataError, MissingInputError, UsageError, nearest
 from elman.readers import video_decoder
 from elman.readers.apart import Apart
 from elman.readers.examples import Example, Reading
+from elman.readers.kinds import refuse_others
 from elman.readers.tables import TABLES, Row, form_of, rows
 
 FORMS = ("auto", *TABLES, "folders", "clips")
@@ -109,8 +110,12 @@ def _rows(path: Path, form: str, how: Reading) -> Iterator[Row]:
     if form in TABLES:
         for row in rows(path, form, how, ("path",)):
             yield Row(row.where, {**row.values, how.column("path"): path.parent / str(row.values[how.column("path")])})
-    elif form == "clips":
-        for clip in [path] if not path.is_dir() or _images(path) else _inside(path):
+        return
+    alone = not path.is_dir() or bool(_images(path))
+    if not alone:
+        refuse_others(sorted(path.iterdir()), "clip", VIDEOS, how.rejects)
+    if form == "clips":
+        for clip in [path] if alone else _inside(path):
             yield Row(str(clip), {how.column("path"): clip})
     else:
         for folder in _inside(path):
@@ -121,6 +126,7 @@ def _rows(path: Path, form: str, how: Reading) -> Iterator[Row]:
             others = [e for e in folder.iterdir() if e not in clips and not e.name.startswith(".")]
             for other in sorted(others) if how.labelled else []:
                 how.rejects.refuse(str(other), f"must be a clip, {', '.join(VIDEOS)} or a folder of images")
+            refuse_others(sorted(others) if not how.labelled else [], "clip", VIDEOS, how.rejects)
             for clip in clips:
                 yield Row(str(clip), {how.column("path"): clip, how.column("label"): folder.name})
 
