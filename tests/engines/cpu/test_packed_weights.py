@@ -40,10 +40,10 @@ def test_weights_that_stay_are_packed_once_for_each_way() -> None:
 
 def test_a_change_is_noticed() -> None:
     packed, w = Counting(), torch.nn.Parameter(torch.randn(50, 40))
-    optimizer = torch.optim.SGD([w], lr=0.1)
+    optimizers = torch.optim.SGD([w], lr=0.1), torch.optim.AdamW([w], lr=1e-6, fused=True)
     w.sum().backward()
     changes = (
-        optimizer.step,
+        *(optimizer.step for optimizer in optimizers),  # the fused one is not counted by torch
         lambda: w.data.mul_(2),
         lambda: w.data[3, 7].add_(1),
         lambda: w.detach().numpy().__setitem__((2, 2), 5.0),
