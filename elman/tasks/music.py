@@ -47,15 +47,15 @@ class MusicOptions(PlainLayers, SupervisedOptions):
     crop: int = Field(128, ge=1, le=10**6, description="steps that training reads of a piece, from anywhere")
     hidden_size: int = Field(256, ge=1, le=65_536, description="units of a layer")
     dropout: float = Field(0.5, ge=0, lt=1, description="between layers and before the output")
-    batch_size: int = Field(16, ge=1, le=65_536, description="pieces of a batch")
+    batch_size: int = Field(8, ge=1, le=65_536, description="pieces of a batch")
 
 
 class MusicTraining(TrainingConfig):
     """Options of training, with the defaults of music."""
 
-    default_epochs: ClassVar[int] = 30
+    default_epochs: ClassVar[int] = 40
 
-    learning_rate: float = Field(1e-2, gt=0, le=1e4, description="highest learning rate")
+    learning_rate: float = Field(5e-3, gt=0, le=1e4, description="highest learning rate")
 
 
 class NextKeys(ManyToManyInStep):
