@@ -5,8 +5,9 @@ python -m benchmarks.cells     # prints the table and writes benchmarks/results/
 
 from __future__ import annotations
 
+import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -90,16 +91,18 @@ def check(name: str) -> dict[str, float | str]:
     }
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure all cells."""
+    about = (__doc__ or "").split("\n")[0]
+    argparse.ArgumentParser(prog="python -m benchmarks.cells", description=about).parse_args(argv)
     torch.set_num_threads(1)
     rows = {name: check(name) for name in elman.cells}
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps({"torch": torch.__version__, "cells": rows}, indent=1) + "\n", encoding="utf-8")
-    print(f"{'cell':20}{'engine':16}{'gradients':>12}{'float64':>12}{'float32':>12}")
+    print(f"{'cell':24}{'engine':16}{'gradients':>12}{'float64':>12}{'float32':>12}")
     for name, row in rows.items():
         numbers = [float(row[key]) for key in ("finite_differences", "torch_float64", "torch_float32")]
-        print(f"{name:20}{row['engine']:16}" + "".join(f"{number:12.1e}" for number in numbers))
+        print(f"{name:24}{row['engine']:16}" + "".join(f"{number:12.1e}" for number in numbers))
 
 
 if __name__ == "__main__":
