@@ -44,7 +44,7 @@ class Number:
 
     @property
     def axes(self) -> int:
-        """NumberColumns that a value becomes."""
+        """Numbers that a value becomes."""
         return 1 + self.misses
 
 
@@ -119,7 +119,7 @@ class Category:
 
     @property
     def axes(self) -> int:
-        """NumberColumns that a value becomes."""
+        """Numbers that a value becomes."""
         return len(self.names)
 
     def encode(self, series: Series) -> Floats:
@@ -131,7 +131,7 @@ class Category:
 
 
 def _as_names(values: npt.NDArray[Any]) -> list[str]:
-    """NumberColumns as people write them, 3.0 as "3"."""
+    """Numbers as people write them, 3.0 as "3"."""
     return [f"{value:g}" if values.dtype.kind == "f" else str(value) for value in values]
 
 

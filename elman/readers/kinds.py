@@ -17,7 +17,7 @@ OTHERS = {
 
 
 def refuse_others(files: Iterable[Path], kind: str, read: Sequence[str], rejects: Rejects) -> None:
-    """Refuse the files that hold something of a kind in a form that is not read; notes beside them are left alone.
+    """Refuse files that hold something of a kind in a form that is not read; hidden ones and others are left alone.
 
     Args:
         files: Of a folder.
@@ -29,7 +29,7 @@ def refuse_others(files: Iterable[Path], kind: str, read: Sequence[str], rejects
         DataError: there is one, and examples are not to be skipped.
     """
     for file in files:
-        if file.suffix.lower() in OTHERS[kind]:
+        if file.suffix.lower() in OTHERS[kind] and not file.name.startswith("."):
             rejects.refuse(
                 str(file),
                 f"must be a {kind} of a form that is read, {', '.join(read)}; got {file.suffix}",

@@ -39,7 +39,8 @@ def reading(kind: type[Reading], skip: bool) -> Any:
 @pytest.mark.parametrize("case", CASES)
 def test_it_is_told_by_name_with_what_is_read(case: str, tmp_path: Path) -> None:
     read, kind, name = CASES[case]
-    for file in (name, "a.wav", "a.mid", "a.png", "waving/a.mp4"):
+    hidden = f"{Path(name).parent}/.{Path(name).name}"
+    for file in (hidden, name, "a.wav", "a.mid", "a.png", "waving/a.mp4"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).touch()
     if "image" not in case:
