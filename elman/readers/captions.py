@@ -70,11 +70,11 @@ def _form(path: Path, how: Reading) -> str:
 
 
 def _of_images(path: Path, how: Reading) -> dict[Path, _Described]:
-    files = [path] if path.is_file() else sorted(path.iterdir())
-    images = files if path.is_file() else [p for p in files if p.suffix.lower() in IMAGES]
-    if path.is_dir():
-        refuse_others(files, "image", IMAGES, how.rejects)
-    return {image: _Described(str(image), None, None) for image in images}
+    if path.is_file():
+        return {path: _Described(str(path), None, None)}
+    files = sorted(path.iterdir())
+    refuse_others(files, "image", IMAGES, how.rejects)
+    return {file: _Described(str(file), None, None) for file in files if file.suffix.lower() in IMAGES}
 
 
 def _of_manifest(path: Path, form: str, how: Reading) -> dict[Path, _Described]:

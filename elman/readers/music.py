@@ -41,8 +41,8 @@ def read_music(path: Path, how: Reading) -> Iterator[Example]:
     if not path.exists():
         raise MissingInputError(f"{path}: music must exist; got none", "check the path and the working folder")
     found = [path] if path.is_file() else sorted(path.rglob("*"))
-    files = [path] if path.is_file() else [p for p in found if p.suffix.lower() in FORMS]
-    if not files or files[0].suffix.lower() not in FORMS:
+    files = [file for file in found if file.suffix.lower() in FORMS]
+    if not files:
         raise DataError(f"{path}: must be or hold music, {', '.join(FORMS)}; got none")
     refuse_others(found, "music", tuple(FORMS), how.rejects)
     for file in files:

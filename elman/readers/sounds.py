@@ -83,20 +83,19 @@ def _found(path: Path, form: str, how: Reading, answer: str) -> Iterator[Found]:
         return _of_manifest(path, form, how, answer)
     if form == "folders":
         return _of_folders(path, how)
-    sounds = [path] if path.is_file() else _sounds(path)
-    if path.is_dir():
-        refuse_others(_files(path), "sound", SUFFIXES, how.rejects)
+    if path.is_file():
+        files, sounds = [], [path]
+    else:
+        files = _files(path)
+        sounds = [file for file in files if file.suffix.lower() in SUFFIXES]
+    refuse_others(files, "sound", SUFFIXES, how.rejects)
     if form == "sounds":
         return ((str(sound), sound, None, None, None) for sound in sounds)
-    return _beside(path, sounds, how)
-
-
-def _sounds(folder: Path) -> list[Path]:
-    """The sounds below a folder, by path, without hidden ones."""
-    return sorted(path for path in _files(folder) if path.suffix.lower() in SUFFIXES)
+    return _beside(files, sounds, how)
 
 
 def _files(folder: Path) -> list[Path]:
+    """The files below a folder, by path, without hidden ones."""
     found = (path for path in folder.rglob("*") if path.is_file())
     return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
 
@@ -126,7 +125,7 @@ def _of_folders(path: Path, how: Reading) -> Iterator[Found]:
             yield str(file), file, inside[0], None, None
 
 
-def _beside(path: Path, sounds: list[Path], how: Reading) -> Iterator[Found]:
+def _beside(files: list[Path], sounds: list[Path], how: Reading) -> Iterator[Found]:
     for sound in sounds:
         text = sound.with_suffix(".txt")
         if not text.is_file():
@@ -134,7 +133,7 @@ def _beside(path: Path, sounds: list[Path], how: Reading) -> Iterator[Found]:
         elif (said := _transcript(text, how)) is not None:
             yield str(sound), sound, said, None, None
     known = {sound.with_suffix(".txt") for sound in sounds}
-    for file in _files(path) if path.is_dir() else []:
+    for file in files:
         if file.suffix == ".txt" and file not in known:
             how.rejects.refuse(str(file), "must stand beside the sound that it transcribes; got none")
 

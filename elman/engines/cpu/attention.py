@@ -46,21 +46,14 @@ class _Scores(torch.autograd.Function):
     def forward(ctx: Any, queries: Tensor, keys: Tensor, v: Tensor, counts: Tensor) -> Tensor:
         compared = [t.contiguous() for t in (queries, keys, v, counts)]
         ctx.save_for_backward(*compared)
-        scores: Tensor = _forward(compared)
+        scores = empty(queries.shape[0], queries.shape[1], keys.shape[1])
+        engine.compare(target(), *compared, scores, _threads(queries, keys))
         return scores
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_scores: Tensor) -> tuple[Tensor | None, ...]:
         return *_backward(ctx.saved_tensors, d_scores.contiguous()), None
-
-
-@untraced
-def _forward(compared: list[Tensor]) -> Tensor:
-    queries, keys = compared[:2]
-    scores = empty(queries.shape[0], queries.shape[1], keys.shape[1])
-    engine.compare(target(), *compared, scores, _threads(queries, keys))
-    return scores
 
 
 @untraced
