@@ -22,6 +22,8 @@ from typing import Any
 
 import click
 import pytest
+import torch
+import torch._dynamo
 
 import elman
 
@@ -73,6 +75,7 @@ RUN_HERE = [path for path in PAGES if path.name not in RUN_ELSEWHERE and blocks(
 @pytest.mark.parametrize("path", RUN_HERE, ids=page_name)
 def test_python_blocks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    torch._dynamo.reset()  # it remembers which functions another test's settings made it leave out
     namespace: dict[str, Any] = {"__name__": "page"}
     for block in blocks(path.read_text(encoding="utf-8"), "python"):
         run_block(block, str(path), namespace)

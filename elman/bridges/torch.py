@@ -7,6 +7,7 @@ out, errors. What the engine does not do is run by torch itself, and the layer s
 from __future__ import annotations
 
 import copy
+import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +20,10 @@ from elman.bridges.operators import run_layer
 from elman.engines.cpu.moment import in_halves
 
 __all__ = ["GRU", "LSTM", "RNN", "OnEngine"]
+
+# What torch.compile has put before each call of a Python function in this thread: None or False where nothing compiles.
+_tracer = torch._C._dynamo.eval_frame.get_eval_frame_callback
+_untraced = functools.cache(torch.compiler.disable)
 
 OF_TORCH = (nn.LSTM, nn.GRU, nn.RNN)
 
@@ -41,6 +46,12 @@ class OnEngine(nn.RNNBase if TYPE_CHECKING else object):  # type: ignore[misc]
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Run the layer; arguments and values are those of torch's layer of this name."""
+        # Where torch.compile left the layer out of its graph, it would take each function in here for one of its own.
+        if torch.compiler.is_compiling() or not _tracer():
+            return self._run(input, hx)
+        return _untraced(OnEngine._run)(self, input, hx)
+
+    def _run(self, input: Any, hx: Any) -> Any:
         weights = weights_of(self)
         call = _Call(self, input, hx)
         reason = because_of_parameters(weights) or because_of_input(call.tensors) or call.fit()

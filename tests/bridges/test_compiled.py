@@ -44,6 +44,21 @@ def test_without_leave_the_layer_runs_between_two_graphs() -> None:
     assert torch.allclose(found, wanted, atol=1e-6) and model[1].left_to_torch is None
 
 
+def test_without_leave_nothing_within_the_layer_is_compiled() -> None:
+    torch._dynamo.reset()
+    graphs: list[torch.fx.GraphModule] = []
+
+    def keep(graph: torch.fx.GraphModule, _example: list[torch.Tensor]) -> object:
+        graphs.append(graph)
+        return graph.forward
+
+    layer, x = elman.torch.LSTM(3, 5, num_layers=2, bidirectional=True), torch.randn(6, 2, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        torch.compile(layer, backend=keep)(x)[0].sum().backward()
+    assert graphs == []
+
+
 def test_an_exported_program_needs_no_elman() -> None:
     model, x = elman.torch.GRU(3, 5), torch.randn(6, 2, 3)
     program = torch.export.export(model, (x,), strict=False)
