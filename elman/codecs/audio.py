@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from elman.errors import DataError, MissingExtraError, ModelFileError, UsageError
-from elman.readers.recordings import FASTEST, SLOWEST, Recording
+from elman.readers.recordings import FASTEST, SLOWEST, Recording, SampleFile
 
 FORMS = ("log-mel", "mfcc")
 NORMALISATIONS = ("utterance", "training")
@@ -130,6 +131,7 @@ class SoundFeatures:
         self.window, self.hop, self.normalisation = window, hop, normalisation
         self.means, self.deviations = means, deviations
         self.window_samples, self.hop_samples = round(window * rate), round(hop * rate)
+        self._kept: WeakKeyDictionary[SampleFile, dict[tuple[int, float], tuple[int, int]]] = WeakKeyDictionary()
         self._check()
 
     def _check(self) -> None:
@@ -220,6 +222,17 @@ class SoundFeatures:
             speed: Played so many times faster, which raises its pitch.
         """
         return self.normalised(self.spectra(resampled(recording.samples(), recording.rate * speed, self.rate)))
+
+    def kept(self, recording: Recording, speed: float = 1.0) -> Tensor:
+        """Return the same, made once: afterwards they are read from where the samples are kept."""
+        file = recording.file
+        places, key = self._kept.setdefault(file, {}), (recording.begin, speed)
+        if key not in places:
+            features = self(recording, speed)
+            places[key] = file.keep(features.numpy().tobytes()), len(features)
+            return features
+        begin, steps = places[key]
+        return torch.tensor(file.read(begin, steps * self.size)).view(steps, self.size)  # (T, F)
 
     def normalised(self, features: Tensor) -> Tensor:
         """Return features (T, F) with mean 0 and deviation 1."""

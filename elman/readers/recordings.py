@@ -23,7 +23,7 @@ _SAMPLE = np.dtype(np.float32)
 
 
 class SampleFile:
-    """Samples one behind the other in a file that has no name and ends with its last user."""
+    """Numbers one behind the other, samples above all, in a file that has no name and ends with its last user."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.gettempdir())
@@ -34,7 +34,7 @@ class SampleFile:
         self._end = 0
 
     def keep(self, data: bytes) -> int:
-        """Append samples; return the byte where they begin.
+        """Append float32 numbers; return the byte where they begin.
 
         Raises:
             StorageError: the disk is full or fails.
@@ -47,7 +47,7 @@ class SampleFile:
         return begin
 
     def read(self, begin: int, count: int) -> npt.NDArray[np.float32]:
-        """Return `count` samples from byte `begin` on."""
+        """Return `count` numbers from byte `begin` on."""
         with reading(self.folder):
             return np.frombuffer(os.pread(self._handle, count * _SAMPLE.itemsize, begin), dtype=_SAMPLE)
 

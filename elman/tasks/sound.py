@@ -42,7 +42,7 @@ class SoundOptions(SupervisedOptions):
         "training", description="mean and deviation of the features: of all training sounds, or of each sound"
     )
     stack: int = Field(3, ge=1, le=64, description="steps that become one below the recurrent layers")
-    speed: float = Field(0.1, ge=0, le=0.5, description="training plays sounds up to so much faster or slower")
+    speed: float = Field(0.1, ge=0, le=0.5, description="training plays sounds so much faster, slower, or as they are")
     time_masks: int = Field(2, ge=0, le=100, description="spans of time that training blanks out")
     frequency_masks: int = Field(2, ge=0, le=100, description="spans of features that training blanks out")
 
@@ -122,7 +122,7 @@ class SoundTask(SupervisedTask[Config]):
     def augmented(self, item: Item, setting: Setting[Config]) -> Item:
         """Return features of the sound at another speed, with spans of time and features blanked out."""
         config, sound = setting.config, setting.codecs["sound"]
-        features = sound(item.x, self.playable(item, drawn_speed(config.speed), setting))
+        features = sound.kept(item.x, self.playable(item, drawn_speed(config.speed), setting))
         features = self.part_of(features, setting)
         return replace(item, x=masked(features, config.time_masks, config.frequency_masks))
 
@@ -142,6 +142,6 @@ class SoundTask(SupervisedTask[Config]):
     def collate(self, items: Sequence[Item], setting: Setting[Config]) -> tuple[Ragged, Any]:
         """Return features (B, T, F) with lengths, and answers."""
         sound = setting.codecs["sound"]
-        x = padded([sound(item.x) if isinstance(item.x, Recording) else item.x for item in items])
+        x = padded([sound.kept(item.x) if isinstance(item.x, Recording) else item.x for item in items])
         known = all(item.y is not None for item in items)
         return x, self.collate_answers([item.y for item in items]) if known else None

@@ -105,6 +105,25 @@ def test_speed_shortens_and_raises_the_pitch() -> None:
     assert int(fast.mean(dim=0).argmax()) > int(slow.mean(dim=0).argmax())
 
 
+def test_features_are_made_once_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    file, sounds = SampleFile(), [chirp(), chirp()[:600] / 2]
+    recordings = [
+        Recording(Path("x.wav"), RATE, len(x), str(n), file.keep(x.astype(np.float32).tobytes()), file)
+        for n, x in enumerate(sounds)
+    ]
+    codecs = [SoundFeatures(RATE), SoundFeatures(RATE, form="mfcc")]
+    cases = [(codec, one, speed) for codec in codecs for one in recordings for speed in (0.9, 1.0)]
+    for codec, one, speed in cases:
+        assert torch.equal(codec.kept(one, speed), codec(one, speed))
+    monkeypatch.setattr(SoundFeatures, "spectra", None)
+    kept = [codec.kept(one, speed) for codec, one, speed in cases]
+    monkeypatch.undo()
+    for features, (codec, one, speed) in zip(kept, cases, strict=True):
+        assert torch.equal(features, codec(one, speed))
+    assert [len(x) for x in sounds] == [one.count for one in recordings]
+    assert all((one.samples() == x.astype(np.float32)).all() for one, x in zip(recordings, sounds, strict=True))
+
+
 def test_normalisation_over_the_recording() -> None:
     features = SoundFeatures(RATE, bands=10)(recording(chirp()))
     assert torch.allclose(features.mean(dim=0), torch.zeros(10), atol=1e-5)
@@ -187,10 +206,17 @@ def test_draws_are_functions_of_the_seed() -> None:
     made = []
     for seed in (1, 1, 2):
         with drawing(seed, "train"):
-            made.append((drawn_speed(0.1), cropped(features, 10), drawn_speed(0.1)))
-    assert made[0][0] == made[1][0] != made[2][0] and made[0][0] != made[0][2]
+            made.append(([drawn_speed(0.1) for _ in range(8)], cropped(features, 10)))
+    assert made[0][0] == made[1][0] != made[2][0] and len(set(made[0][0])) > 1
     assert torch.equal(made[0][1], made[1][1])
-    assert all(0.9 <= speed <= 1.1 for one in made for speed in (one[0], one[2]))
+
+
+def test_sounds_are_played_at_three_speeds() -> None:
+    speeds = []
+    for seed in range(40):
+        with drawing(seed, "train"):
+            speeds.append(drawn_speed(0.1))
+    assert set(speeds) == {0.9, 1.0, 1.1} and drawn_speed(0) == 1
 
 
 def test_crops_are_consecutive_and_begin_anywhere() -> None:
