@@ -22,7 +22,7 @@ class Row:
         metric: Name of the metric in `elman train --json`.
         metric_in_words: In words.
         must: What it must reach.
-        plain: What a plain PyTorch script reached on two such cores, and in which time.
+        plain: What another plain PyTorch script reached on two faster cores (AVX-512), and in which time.
         words: Makes the data in a folder, if need be, and returns the words behind `elman train`.
         rising: Whether more is better.
         percent: Whether the metric is a share that is shown in per cent.

@@ -5,7 +5,8 @@
 
 Each row prepares its data where the task does not read it as published, trains by `elman train` in a process of its
 own, and takes the metrics of the best weights on the test data. A finished row is written to the result file at once.
-`python -m benchmarks.applications --table` prints the table of the results and puts it into README.md.
+`python -m benchmarks.applications --table` prints the table of the results and puts it into README.md, those of the
+plain PyTorch scripts of benchmarks.plain beside them.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ ROWS = (*TEXT_ROWS, *SIGNAL_ROWS)
 FRONT = Path(__file__).parents[1] / "README.md"
 MARKS = "<!-- applications: begin, python -m benchmarks.applications --table -->", "<!-- applications: end -->"
 RESULTS = Path(__file__).parent / "results" / "applications.json"
+PLAIN = RESULTS.with_name("plain_torch.json")
+DATA_VARIABLE = "ELMAN_DATA"
 
 
 def run_row(row: Row, data: Path, threads: int) -> dict[str, Any]:
@@ -106,7 +109,7 @@ def machine() -> dict[str, str]:
 
 
 def save(path: Path, rows: dict[str, dict[str, Any]]) -> None:
-    """Write the result file, whole or not at all."""
+    """Write a result file, whole or not at all."""
     ordered = [rows[row.name] for row in ROWS if row.name in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
@@ -114,26 +117,38 @@ def save(path: Path, rows: dict[str, dict[str, Any]]) -> None:
     os.replace(temporary, path)
 
 
-def table(rows: dict[str, dict[str, Any]]) -> str:
-    """Return the Markdown table of the results, those that fall short among them."""
+def table(rows: dict[str, dict[str, Any]], plain: dict[str, dict[str, Any]]) -> str:
+    """Return the Markdown table of the results, those that fall short among them.
+
+    Args:
+        rows: Of this benchmark, by name.
+        plain: Of benchmarks.plain, by name.
+    """
     lines = [
-        "| data | metric on test data | Elman | plain PyTorch | by the clock | processor | a second | parameters |",
+        "| data | metric on test data | Elman | plain PyTorch | elsewhere | processor | a second | parameters |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in ROWS:
         found = rows.get(row.name)
         if found is None:
             continue
-        reached = row.shown(found["value"])
+        reached = with_time(row, found)
         if not row.met(found["value"]):
             reached += f" (short of {row.shown(row.must)})"
+        beside = with_time(row, plain[row.name]) if row.name in plain else ""
         task = found["command"].split()[2]  # elman train TASK
         lines.append(
-            f"| {row.data} | {row.metric_in_words} | {reached} | {row.plain} | {found['seconds']:,.0f} s | "
+            f"| {row.data} | {row.metric_in_words} | {reached} | {beside} | {row.plain} | "
             f"{found['processor_seconds']:,.0f} s | {found['items_per_second']:,.0f} {TASKS[task].unit} | "
             f"{found['parameters']:,} |"
         )
     return "\n".join(lines)
+
+
+def with_time(row: Row, found: dict[str, Any]) -> str:
+    """Return what was reached, and the time of training by the clock."""
+    threads = "" if found["threads"] == 2 else ", one thread"
+    return f"{row.shown(found['value'])}, {found['seconds']:,.0f} s{threads}"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -149,9 +164,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     rows = load(options.output)
     if not options.table:
-        folder = os.environ.get("ELMAN_DATA")
+        folder = os.environ.get(DATA_VARIABLE)
         if folder is None:
-            raise SystemExit("applications: the variable ELMAN_DATA must name the folder of public data sets")
+            raise SystemExit(f"applications: the variable {DATA_VARIABLE} must name the folder of public data sets")
         wanted = options.rows.split(",")
         if unknown := set(wanted) - set(names):
             raise SystemExit(f"applications: rows must be among {', '.join(names)}; got {', '.join(sorted(unknown))}")
@@ -159,9 +174,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             rows[row.name] = run_row(row, Path(folder), options.threads)
             save(options.output, rows)
             print(f"{row.name}: {row.metric} {row.shown(rows[row.name]['value'])}", file=sys.stderr, flush=True)
-    print(table(rows))
+    made = table(rows, load(PLAIN))
+    print(made)
     if options.output == RESULTS:
-        FRONT.write_text(put_between_marks(FRONT.read_text(encoding="utf-8"), table(rows), MARKS), encoding="utf-8")
+        FRONT.write_text(put_between_marks(FRONT.read_text(encoding="utf-8"), made, MARKS), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -36,19 +36,19 @@ def splice(data: Path, folder: Path) -> Words:
     """Splice junctions: the border stands in the centre."""
     columns = {"sequence": "Sequence", "label": "Class"}
     path = _dna(data / "splice" / "splice.csv", columns, folder / "splice.csv", by_class=False)
-    return ["dna", path, "--column", "part=part", "--pooling", "centre", "--octaves", "0", "--epochs", "15"]
+    return ["dna", path, "--column", "part=part", "--pooling", "centre", "--octaves", "0", "--epochs", "11"]
 
 
 def promoters(data: Path, folder: Path) -> Words:
     """TATA promoters of Arabidopsis against other sequences, every tenth of each file for the test."""
     path = _dna(data / "arabidopsis_tata_promoters", {}, folder / "promoters.csv", by_class=True)
-    return ["dna", path, "--column", "part=part", "--hidden-size", "48", "--epochs", "10"]
+    return ["dna", path, "--column", "part=part", "--hidden-size", "32", "--epochs", "4"]
 
 
 def clips(data: Path, folder: Path) -> Words:
     """Digits that move in six ways."""
     manifest = data / "moving_digit_videos_synthetic" / "labels.csv"
-    return ["video", manifest, "--column", "part=split", "--epochs", "8"]
+    return ["video", manifest, "--column", "part=split", "--epochs", "5"]
 
 
 def vowels(data: Path, folder: Path) -> Words:
