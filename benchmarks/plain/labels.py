@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,21 @@ class Net(nn.Module):
         return self.out(functional.dropout(state, 0.3, self.training))  # type: ignore[no-any-return]
 
 
-def run(train: Examples, test: Examples, net: nn.Module, *, epochs: int, size: int, rate: float) -> dict[str, float]:
+def run(
+    train: Examples,
+    test: Examples,
+    net: nn.Module,
+    *,
+    epochs: int,
+    size: int,
+    rate: float,
+    change: Callable[[Tensor], Tensor] = lambda x: x,
+) -> dict[str, float]:
     """Train, and return the share of right answers on the test data."""
 
     def loss_of(numbers: list[int]) -> Tensor:
         return functional.cross_entropy(
-            net([train[n][0] for n in numbers]), torch.tensor([train[n][1] for n in numbers])
+            net([change(train[n][0]) for n in numbers]), torch.tensor([train[n][1] for n in numbers])
         )
 
     seconds = fit(net, [len(x) for x, _ in train], loss_of, epochs=epochs, size=size, rate=rate)
@@ -117,6 +126,20 @@ def log_spectrum(samples: Any, rate: int) -> Tensor:
     return found[: len(found) // 3 * 3].reshape(-1, 120)  # three steps are one
 
 
+def masked(x: Tensor) -> Tensor:
+    """Two spans of time and two of bands blanked out, as in SpecAugment."""
+    x = x.clone().view(len(x), 3, 40)
+    for _ in range(2):
+        width = int(torch.randint(len(x) // 10 + 1, ()))
+        begin = int(torch.randint(len(x) - width + 1, ()))
+        x[begin : begin + width] = 0
+    for _ in range(2):
+        width = int(torch.randint(9, ()))
+        begin = int(torch.randint(41 - width, ()))
+        x[:, :, begin : begin + width] = 0
+    return x.flatten(1)
+
+
 def fsdd_digits(data: Path) -> dict[str, float]:
     train: Examples = []
     test: Examples = []
@@ -124,7 +147,7 @@ def fsdd_digits(data: Path) -> dict[str, float]:
         samples, rate = soundfile.read(path, dtype="float32")
         digit, _, index = path.stem.split("_")
         (test if int(index) < 5 else train).append((log_spectrum(samples, rate), int(digit)))
-    return run(train, test, Net(120, 128, 10, "max"), epochs=30, size=32, rate=3e-3)
+    return run(train, test, Net(120, 128, 10, "max"), epochs=40, size=32, rate=3e-3, change=masked)
 
 
 def _frames(path: Path) -> Tensor:

@@ -13,10 +13,8 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from benchmarks.plain.fit import fit
-from benchmarks.plain.labels import log_spectrum
+from benchmarks.plain.labels import log_spectrum, masked
 from benchmarks.speech_data import write_strings
-
-TIME_MASKS, BAND_MASKS = 2, 2
 
 
 class Recogniser(nn.Module):
@@ -34,19 +32,6 @@ class Recogniser(nn.Module):
         )
         y, _ = pad_packed_sequence(self.rnn(packed)[0])  # (T, B, 256)
         return self.out(functional.dropout(y, 0.2, self.training)).log_softmax(2)  # type: ignore[no-any-return]
-
-
-def _masked(x: Tensor) -> Tensor:
-    x = x.clone().view(len(x), 3, 40)
-    for _ in range(TIME_MASKS):
-        width = int(torch.randint(len(x) // 10 + 1, ()))
-        begin = int(torch.randint(len(x) - width + 1, ()))
-        x[begin : begin + width] = 0
-    for _ in range(BAND_MASKS):
-        width = int(torch.randint(9, ()))
-        begin = int(torch.randint(41 - width, ()))
-        x[:, :, begin : begin + width] = 0
-    return x.flatten(1)
 
 
 def _distance(found: str, wanted: str) -> int:
@@ -70,7 +55,7 @@ def fsdd_strings(data: Path) -> dict[str, float]:
     symbols = [torch.tensor([int(digit) + 1 for digit in text]) for _, text in train]
 
     def loss_of(chosen: list[int]) -> Tensor:
-        scores = net([_masked(train[n][0]) for n in chosen])
+        scores = net([masked(train[n][0]) for n in chosen])
         lengths = torch.tensor([len(train[n][0]) for n in chosen])
         wanted = [symbols[n] for n in chosen]
         return functional.ctc_loss(scores, torch.cat(wanted), lengths, torch.tensor([len(row) for row in wanted]))
