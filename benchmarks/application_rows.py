@@ -109,7 +109,10 @@ def ewt(data: Path, folder: Path) -> Words:
     """Parts of speech of the English Web Treebank."""
     base = data / "ud_english_ewt"
     train, dev, test = (base / f"en_ewt-ud-{part}.conllu.gz" for part in ("train", "dev", "test"))
-    return ["tagging", train, "--validation", dev, "--test", test]
+    # Words here are more often met again than names are: less dropout than the defaults, and a quicker end.
+    options = "--epochs 10 --hidden-size 200 --letter-hidden-size 64 --forgetting 0.3 --dropout 0.4 --input-dropout 0.2"
+    options += " --learning-rate 0.004 --warmup-steps 390 --beta2 0.999"
+    return ["tagging", train, "--validation", dev, "--test", test, *options.split()]
 
 
 def nottingham(data: Path, folder: Path) -> Words:

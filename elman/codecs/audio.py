@@ -224,7 +224,14 @@ class SoundFeatures:
         return self.normalised(self.spectra(resampled(recording.samples(), recording.rate * speed, self.rate)))
 
     def kept(self, recording: Recording, speed: float = 1.0) -> Tensor:
-        """Return the same, made once: afterwards they are read from where the samples are kept."""
+        """Return normalised features (T, F), made once: from then on they are read from where the samples are kept.
+
+        Args:
+            recording, speed: As of a call.
+
+        Raises:
+            StorageError: the disk is full or fails.
+        """
         file = recording.file
         places, key = self._kept.setdefault(file, {}), (recording.begin, speed)
         if key not in places:
