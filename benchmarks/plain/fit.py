@@ -33,12 +33,11 @@ def fit(
     epochs: int,
     size: int,
     rate: float,
-    decay: float = 0.01,
 ) -> float:
     """Train, return the seconds that it took."""
     draws = random.Random(0)
     steps = epochs * -(-len(lengths) // size) + epochs
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
     start = time.perf_counter()
     model.train()

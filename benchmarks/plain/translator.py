@@ -87,7 +87,7 @@ def _pieces(path: Path) -> tuple[tokenizers.Tokenizer, list[Tensor]]:
     return tokenizer, [torch.tensor([START, *e.ids, END]) for e in tokenizer.encode_batch(lines)]
 
 
-def multi30k(data: Path, epochs: int = 12) -> dict[str, float]:
+def multi30k(data: Path) -> dict[str, float]:
     base = data / "multi30k_en_de"
     (english, x), (german, y) = (_pieces(base / f"train.{language}") for language in ("en", "de"))
     net = Translator()
@@ -99,7 +99,7 @@ def multi30k(data: Path, epochs: int = 12) -> dict[str, float]:
             logits.flatten(0, 1), words[:, 1:].flatten(), ignore_index=PAD, label_smoothing=0.1
         )
 
-    seconds = fit(net, [len(row) for row in y], loss_of, epochs=epochs, size=64, rate=2e-3)
+    seconds = fit(net, [len(row) for row in y], loss_of, epochs=12, size=64, rate=2e-3)
     sources, wanted = (
         (base / f"test_2016_flickr.{language}").read_text(encoding="utf-8").splitlines() for language in ("en", "de")
     )
