@@ -10,12 +10,12 @@ Bound::Bound(const Plan& p, const Batch& b, const Arrays& a, const Products& m, 
   float* next = aligned(workspace + workspace_header);
   for (const SlotGroup& g : p.slot_groups) {
     group_base.push_back(next);
-    next += static_cast<size_t>(capacity(b, keep)) * row_stride(g);
+    next += static_cast<size_t>(capacity(b, keep)) * row_stride(g, products.granule);
   }
   for (const Slot& s : p.slots) {
     const SlotGroup& g = p.slot_groups[s.group];
-    slot.push_back(group_base[s.group] + static_cast<size_t>(s.position) * slot_stride(g.width));
-    slot_stride_of.push_back(row_stride(g));
+    slot.push_back(group_base[s.group] + static_cast<size_t>(s.position) * slot_stride(g.width, products.granule));
+    slot_stride_of.push_back(row_stride(g, products.granule));
   }
   size_t floats = 16;
   for (const VectorSource& v : p.vectors) floats += padded(v.width);
@@ -31,13 +31,13 @@ Bound::Bound(const Plan& p, const Batch& b, const Arrays& a, const Products& m, 
 
 void Bound::bind_carry() {
   size_t floats = 16;
-  for (const State& s : plan.states) floats += static_cast<size_t>(slot_stride(s.width)) * batch.sequences;
+  for (const State& s : plan.states) floats += static_cast<size_t>(slot_stride(s.width, products.granule)) * batch.sequences;
   carry_store.assign(floats, 0.0f);
   float* next = aligned(carry_store.data());
   for (const State& s : plan.states) {
     carry.push_back(next);
-    carry_stride.push_back(slot_stride(s.width));
-    next += static_cast<size_t>(slot_stride(s.width)) * batch.sequences;
+    carry_stride.push_back(slot_stride(s.width, products.granule));
+    next += static_cast<size_t>(slot_stride(s.width, products.granule)) * batch.sequences;
   }
 }
 

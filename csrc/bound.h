@@ -45,6 +45,8 @@ struct Bound {
   void bind_factors();
   void bind_packed(const Programme& programme, const float* data);
 
+  int columns_of(int width) const { return padded(width, products.granule); }
+
   // Rows of a slot from `row` on.
   float* row(Operand o, int64_t row) const { return slot[o.index] + (row - base_row) * static_cast<int64_t>(slot_stride_of[o.index]); }
 };

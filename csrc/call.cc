@@ -46,9 +46,9 @@ Batch make_packed_batch(int steps, const int64_t* sizes, bool reverse) {
   return batch;
 }
 
-size_t workspace_floats(const Plan& plan, const Batch& batch, bool keep) {
+size_t workspace_floats(const Plan& plan, const Products& products, const Batch& batch, bool keep) {
   size_t floats = workspace_header + 16;  // the last 16: for alignment
-  for (const SlotGroup& g : plan.slot_groups) floats += static_cast<size_t>(capacity(batch, keep)) * row_stride(g);
+  for (const SlotGroup& g : plan.slot_groups) floats += static_cast<size_t>(capacity(batch, keep)) * row_stride(g, products.granule);
   return floats;
 }
 

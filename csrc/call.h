@@ -72,7 +72,7 @@ struct Gradients {
 inline constexpr size_t workspace_header = 16;
 
 // Floats of the workspace that a call needs. `keep`: for all rows, as a backward run needs them.
-size_t workspace_floats(const Plan& plan, const Batch& batch, bool keep);
+size_t workspace_floats(const Plan& plan, const Products& products, const Batch& batch, bool keep);
 
 // Floats of the packed weights of a programme: one group after the other, in the order of its passes.
 size_t packed_floats(const Products& products, const Programme& programme);

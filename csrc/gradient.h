@@ -153,7 +153,7 @@ inline void round(View from, View to, int rows, int column, int columns, int) {
 inline void nothing() {}
 
 // By fused multiply-add of floats; of bfloat16 too, whose products are exact in float32.
-inline constexpr Products float32 = {packed_floats, pack, multiply, rounded_floats, round, gradient_floats, accumulate, nothing, nothing};
-inline constexpr Products bf16 = {packed_floats, pack_rounded, multiply, rounded_floats, round, gradient_floats, accumulate, nothing, nothing};
+inline constexpr Products float32 = {unit, packed_floats, pack, multiply, rounded_floats, round, gradient_floats, accumulate, nothing, nothing};
+inline constexpr Products bf16 = {unit, packed_floats, pack_rounded, multiply, rounded_floats, round, gradient_floats, accumulate, nothing, nothing};
 
 }  // namespace elman::ELMAN_TARGET_NAMESPACE

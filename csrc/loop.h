@@ -61,7 +61,7 @@ struct Worker {
       size_t at = group;
       for (const Pass& pass : passes) {
         run_rows(pass, bound, rows);
-        run_columns(pass, bound.packed.data() + at, bound, scratch, rows, 0, padded(pass.width));
+        run_columns(pass, bound.packed.data() + at, bound, scratch, rows, 0, bound.columns_of(pass.width));
         at += pass.groups.size();
       }
     }
@@ -84,7 +84,7 @@ struct Worker {
   void run_pass(const Pass& pass, const float* const* packed, const Rows& rows) const {
     if (split == Split::rows) {
       run_rows(pass, bound, rows);
-      return run_columns(pass, packed, bound, scratch, rows, 0, padded(pass.width));
+      return run_columns(pass, packed, bound, scratch, rows, 0, bound.columns_of(pass.width));
     }
     if (!pass.row_operations.empty()) {
       if (pass.wait_rows) barrier.wait();
@@ -93,7 +93,8 @@ struct Worker {
     }
     if (pass.wait) barrier.wait();
     const int blocks = padded(pass.width) / column_granule;
-    run_columns(pass, packed, bound, scratch, rows, blocks * index / threads * column_granule, blocks * (index + 1) / threads * column_granule);
+    run_columns(pass, packed, bound, scratch, rows, blocks * index / threads * column_granule,
+                std::min(blocks * (index + 1) / threads * column_granule, bound.columns_of(pass.width)));
   }
 };
 
@@ -113,7 +114,7 @@ inline void clear_padding(const Batch& batch, float* data, const Layout& layout,
 inline void load_start(Bound& bound) {
   for (size_t s = 0; s < bound.plan.states.size(); ++s) {
     const State& state = bound.plan.states[s];
-    const int columns = padded(state.width);
+    const int columns = bound.columns_of(state.width);
     std::vector<float> value(columns, 0.0f);
     for (int b = 0; b < bound.batch.sequences; ++b) {
       std::copy_n(bound.arrays.start[s] + static_cast<size_t>(bound.batch.order[b]) * state.width, state.width, value.data());
@@ -125,7 +126,7 @@ inline void load_start(Bound& bound) {
 
 // Of the slot alone: other slots of the last row may lie where the workspace ends.
 inline void move_rows(const Bound& bound, Operand o, int64_t row, int count) {
-  const int columns = padded(bound.plan.slot_groups[bound.plan.slots[o.index].group].width);
+  const int columns = bound.columns_of(bound.plan.slot_groups[bound.plan.slots[o.index].group].width);
   const size_t stride = bound.slot_stride_of[o.index];
   for (int r = 0; r < count; ++r) std::copy_n(bound.row(o, row + r), columns, bound.slot[o.index] + r * stride);
 }

@@ -68,11 +68,11 @@ class Engine {
   size_t packed_floats(bool back) const { return elman::packed_floats(*products_, back ? plan_.backward : plan_.forward); }
 
   size_t workspace_floats(int64_t sequences, int64_t steps, const std::optional<Counts>& lengths, bool keep) const {
-    return elman::workspace_floats(plan_, checked_batch(sequences, steps, lengths, false), keep);
+    return elman::workspace_floats(plan_, *products_, checked_batch(sequences, steps, lengths, false), keep);
   }
 
   size_t packed_workspace_floats(const Counts& sizes, bool keep) const {
-    return elman::workspace_floats(plan_, checked_packed_batch(sizes, false), keep);
+    return elman::workspace_floats(plan_, *products_, checked_packed_batch(sizes, false), keep);
   }
 
   void pack(const std::vector<ReadFloats>& parameters, Floats packed, bool back, int threads) const {
@@ -155,7 +155,7 @@ class Engine {
   }
 
   void check_workspace(const Floats& a, const Batch& batch, bool keep) const {
-    expect(a.size() >= elman::workspace_floats(plan_, batch, keep), "workspace: too small");
+    expect(a.size() >= elman::workspace_floats(plan_, *products_, batch, keep), "workspace: too small");
   }
 
   Batch batch_of(const ReadRows& x, const std::optional<Counts>& counts, bool reverse) const {

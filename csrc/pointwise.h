@@ -70,8 +70,8 @@ inline void compute(Opcode code, const Tile& tile, View to, View a, View b, View
     case Opcode::silu: return map1(tile, to, a, [](Vec x) { return x * sigmoid(x); });
     case Opcode::gelu: return map1(tile, to, a, [](Vec x) { return gelu(x); });
     case Opcode::hard_sigmoid:
-      return map1(tile, to, a, [](Vec x) { return clamp(x / Vec::all(6.0f) + Vec::all(0.5f), 0.0f, 1.0f); });
-    case Opcode::hard_tanh: return map1(tile, to, a, [](Vec x) { return clamp(x, -1.0f, 1.0f); });
+      return map1(tile, to, a, [](Vec x) { return within(x / Vec::all(6.0f) + Vec::all(0.5f), 0.0f, 1.0f); });
+    case Opcode::hard_tanh: return map1(tile, to, a, [](Vec x) { return within(x, -1.0f, 1.0f); });
     case Opcode::erf: return map1(tile, to, a, [](Vec x) { return error_function(x); });
     case Opcode::step: return map1(tile, to, a, [=](Vec x) { return choose(less(zero, x), one, zero); });
     case Opcode::sign: return map1(tile, to, a, [](Vec x) { return sign(x); });

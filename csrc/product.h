@@ -69,7 +69,7 @@ struct Sink {
   size_t from_stride;
 };
 
-// Lines of memory that a kernel brings nearer while it computes: `lines` for each of its sums.
+// Lines of memory that a kernel brings nearer while it computes: `lines` for each unit of its sums.
 struct Ahead {
   const float* data = nullptr;
   int lines = 0;
@@ -80,12 +80,13 @@ inline void prefetch_next(const Sink& sink, int row, int column, int columns) {
   __builtin_prefetch(sink.to + row * sink.to_stride + column + columns, 1);
 }
 
-// R rows times `Panels` neighbouring panels of G targets x Q units. Packed: the rows lie interleaved, a[k * R + r].
-template <int R, int G, int Q, int Panels, bool Packed = false>
+// R rows times `Panels` neighbouring panels of G targets x Q units, or the first Q of `Of` units. Packed: the rows lie
+// interleaved, a[k * R + r].
+template <int R, int G, int Q, int Panels, bool Packed = false, int Of = Q>
 inline void kernel(int depth, const float* a, size_t a_stride, const float* panel, size_t panel_size, const Sink* sinks, Ahead ahead) {
   constexpr int parts = unit / Vec::lanes;  // native vectors in a unit
   constexpr int wide = narrow ? 1 : Q, groups_at_once = narrow ? 1 : G;
-  constexpr int row = narrow ? unit : G * Q * unit;  // of a panel, a step of the depth
+  constexpr int row = narrow ? unit : G * Of * unit;  // of a panel, a step of the depth
   constexpr int at_once = Vec::lanes == 1 ? 1 : parts;
   constexpr int n = Panels * groups_at_once * wide * at_once;
   for (int g0 = 0; g0 < G; g0 += groups_at_once)
@@ -103,13 +104,20 @@ inline void kernel(int depth, const float* a, size_t a_stride, const float* pane
             sum[r][i] = sink.from ? Vec::load(sink.from + r * sink.from_stride + which(i) * Q * unit + column(i)) : Vec::all(0.0f);
         }
         const float* w = narrow ? panel + static_cast<size_t>(g0 * Q + q0) * depth * unit : panel;
-        const auto weight = [&](int i) { return narrow ? column(i) - q0 * unit : target(i) * Q * unit + column(i); };
-        for (int k = 0, line = 0; k < depth; ++line) {
-          // What the sums of the next columns start from and end in is often not in the cache, and comes nearer meanwhile.
-          const bool more = line < R * n;
-          if (more) prefetch_next(sinks[target(line % n)], line / n, which(line % n) * Q * unit + column(line % n), Q * unit);
-          for (int i = 0; more && i < ahead.lines; ++i, ahead.data += 16) __builtin_prefetch(ahead.data, 0, 2);
-          for (const int end = more ? k + depth / (R * n) : depth; k < end; ++k, w += row) {
+        const auto weight = [&](int i) { return narrow ? column(i) - q0 * unit : target(i) * Of * unit + column(i); };
+        // What the sums of the next columns start from and end in is often not in the cache, and comes nearer meanwhile: a
+        // line at a time, or in short products, where each pause would be felt, four.
+        constexpr int units = n / at_once, lines = R * units;
+        const bool brief = depth < 16 * lines;
+        const int at_a_pause = brief ? 4 : 1, run = brief ? depth / ((lines + 3) / 4) : depth / lines;
+        for (int k = 0, line = 0; k < depth;) {
+          const int end = line < lines ? k + run : depth;
+          for (const int last = std::min(line + at_a_pause, lines); line < last; ++line) {
+            const int i = line % units * at_once;
+            prefetch_next(sinks[target(i)], line / units, which(i) * Q * unit + column(i), Q * unit);
+            for (int j = 0; j < ahead.lines; ++j, ahead.data += 16) __builtin_prefetch(ahead.data, 0, 2);
+          }
+          for (; k < end; ++k, w += row) {
             Vec b[n];
 #pragma GCC unroll 32
             for (int i = 0; i < n; ++i) b[i] = Vec::load(w + which(i) * panel_size + weight(i));
@@ -138,25 +146,27 @@ inline constexpr int most_rows(int targets) {
 
 using Kernel = void (*)(int, const float*, size_t, const float*, size_t, const Sink*, Ahead);
 
-template <int G, int Q, int R>
+template <int G, int Q, int Of, int R>
 constexpr Kernel pick() {
-  if constexpr (R <= most_rows(G)) return &kernel<R, G, Q, 1>;
+  if constexpr (R <= most_rows(G)) return &kernel<R, G, Q, 1, false, Of>;
   else return nullptr;
 }
 
-template <int G, int Q>
+template <int G, int Q, int Of = Q>
 inline Kernel kernel_of(int rows) {
-  static constexpr Kernel table[] = {
-      nullptr,          pick<G, Q, 1>(), pick<G, Q, 2>(), pick<G, Q, 3>(),  pick<G, Q, 4>(),  pick<G, Q, 5>(), pick<G, Q, 6>(),
-      pick<G, Q, 7>(), pick<G, Q, 8>(), pick<G, Q, 9>(), pick<G, Q, 10>(), pick<G, Q, 11>(), pick<G, Q, 12>()};
+  static constexpr Kernel table[] = {nullptr,
+                                     pick<G, Q, Of, 1>(), pick<G, Q, Of, 2>(), pick<G, Q, Of, 3>(), pick<G, Q, Of, 4>(),
+                                     pick<G, Q, Of, 5>(), pick<G, Q, Of, 6>(), pick<G, Q, Of, 7>(), pick<G, Q, Of, 8>(),
+                                     pick<G, Q, Of, 9>(), pick<G, Q, Of, 10>(), pick<G, Q, Of, 11>(), pick<G, Q, Of, 12>()};
   return table[rows];
 }
 
-inline Kernel kernel_for(int targets, int rows) {
+// `units`: of a panel, those that are wanted.
+inline Kernel kernel_for(int targets, int units, int rows) {
   if constexpr (narrow) return kernel_of<1, 1>(rows);
   switch (targets) {
-    case 1: return kernel_of<1, 2>(rows);
-    case 2: return kernel_of<2, 2>(rows);
+    case 1: return units == 2 ? kernel_of<1, 2>(rows) : kernel_of<1, 1, 2>(rows);
+    case 2: return units == 2 ? kernel_of<2, 2>(rows) : kernel_of<2, 1, 2>(rows);
     case 3: return kernel_of<3, 1>(rows);
     default: return kernel_of<4, 1>(rows);
   }
@@ -191,16 +201,16 @@ inline std::array<Sink, 4> sinks_at(const Product& p, int row, int shift) {
   return sinks;
 }
 
-// Steps [k, k + depth) of a panel times all rows, in chunks of rows whose sums stay in registers. `columns`: of all targets.
+// Steps [k, k + depth) of a panel times all rows, in chunks of rows whose sums stay in registers. `columns`: of one target.
 template <class SinksAt>
 inline void in_chunks(const Product& p, int targets, int k, int depth, const float* panel, size_t panel_size, int columns, SinksAt sinks_of) {
   const int chunks = (p.rows + most_rows(targets) - 1) / most_rows(targets);
   for (int i = 0, row = 0; i < chunks; ++i) {
     const int count = (p.rows - row + chunks - i - 1) / (chunks - i);
     Ahead next;
-    if (p.far) next = {panel + panel_size + panel_size / chunks * i, static_cast<int>(panel_size) / chunks / (count * columns)};
+    if (p.far) next = {panel + panel_size + panel_size / chunks * i, static_cast<int>(panel_size) / chunks / (count * columns * targets)};
     const auto sinks = sinks_of(row);
-    kernel_for(targets, count)(depth, p.operand.data + row * p.operand.stride + k, p.operand.stride, panel, panel_size, sinks.data(), next);
+    kernel_for(targets, columns / unit, count)(depth, p.operand.data + row * p.operand.stride + k, p.operand.stride, panel, panel_size, sinks.data(), next);
     row += count;
   }
 }
@@ -210,13 +220,14 @@ inline constexpr int narrow_depth = 256;
 // A piece of a narrow panel meets all rows before the next one, so that it stays in the first-level cache.
 inline void multiply_panel(const Product& p, const float* panel, size_t panel_size, int shift) {
   const int targets = static_cast<int>(p.group.targets.size()), width = panel_columns(targets), depth = p.group.depth;
-  if constexpr (!narrow) return in_chunks(p, targets, 0, depth, panel, panel_size, width * targets, [&](int row) { return sinks_at(p, row, shift); });
+  if constexpr (!narrow)
+    return in_chunks(p, targets, 0, depth, panel, panel_size, std::min(width, p.columns - shift), [&](int row) { return sinks_at(p, row, shift); });
   const int pieces = (depth + narrow_depth - 1) / narrow_depth;
   for (int g = 0; g < targets; ++g)
     for (int column = shift; column < shift + width; column += unit)
       for (int i = 0; i < pieces; ++i) {
         const int k = depth * i / pieces, count = depth * (i + 1) / pieces - k;
-        in_chunks(p, 1, k, count, panel, static_cast<size_t>(count) * unit, unit, [&](int row) {
+        if (column < p.columns) in_chunks(p, 1, k, count, panel, static_cast<size_t>(count) * unit, unit, [&](int row) {
           Sink sink = sink_at(p, g, row, column);
           if (i > 0) sink.from = sink.to, sink.from_stride = sink.to_stride;
           return std::array{sink};

@@ -29,6 +29,8 @@ struct Product {
 
 // Weights are packed for 32 columns of all targets of a group at a time.
 struct Products {
+  int granule;  // rows are computed and laid out in multiples of so many columns: 16 or 32
+
   size_t (*packed_floats)(const Group&);
   void (*pack)(const Group&, int width, int column, const float* const* parameters, const int* strides, float* out);
   void (*multiply)(const Product&);

@@ -40,6 +40,8 @@ inline Lanes less(Vec a, Vec b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ
 inline Lanes unordered(Vec a, Vec b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_UNORD_Q); }
 inline Vec choose(Lanes m, Vec yes, Vec no) { return {_mm512_mask_blend_ps(m, no.v, yes.v)}; }
 inline Vec nearest(Vec a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+// Not below `low` or above `high`; NaN stays NaN, as the second operand is what these give then.
+inline Vec within(Vec a, float low, float high) { return {_mm512_max_ps(_mm512_set1_ps(low), _mm512_min_ps(_mm512_set1_ps(high), a.v))}; }
 inline Vec with_sign_of(Vec magnitude, Vec sign) {
   const __m512i m = _mm512_set1_epi32(INT32_MIN);
   return {_mm512_castsi512_ps(_mm512_ternarylogic_epi32(m, _mm512_castps_si512(sign.v), _mm512_castps_si512(magnitude.v), 0xCA))};
@@ -81,6 +83,7 @@ inline Lanes less(Vec a, Vec b) { return _mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ); }
 inline Lanes unordered(Vec a, Vec b) { return _mm256_cmp_ps(a.v, b.v, _CMP_UNORD_Q); }
 inline Vec choose(Lanes m, Vec yes, Vec no) { return {_mm256_blendv_ps(no.v, yes.v, m)}; }
 inline Vec nearest(Vec a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+inline Vec within(Vec a, float low, float high) { return {_mm256_max_ps(_mm256_set1_ps(low), _mm256_min_ps(_mm256_set1_ps(high), a.v))}; }
 inline Vec with_sign_of(Vec magnitude, Vec sign) {
   const __m256 m = _mm256_set1_ps(-0.0f);
   return {_mm256_or_ps(_mm256_and_ps(m, sign.v), _mm256_andnot_ps(m, magnitude.v))};
@@ -135,6 +138,7 @@ inline Lanes less(Vec a, Vec b) { return vcltq_f32(a.v, b.v); }
 inline Lanes unordered(Vec a, Vec b) { return vmvnq_u32(vandq_u32(vceqq_f32(a.v, a.v), vceqq_f32(b.v, b.v))); }
 inline Vec choose(Lanes m, Vec yes, Vec no) { return {vbslq_f32(m, yes.v, no.v)}; }
 inline Vec nearest(Vec a) { return {vrndnq_f32(a.v)}; }
+inline Vec within(Vec a, float low, float high) { return {vmaxq_f32(vdupq_n_f32(low), vminq_f32(vdupq_n_f32(high), a.v))}; }
 inline Vec with_sign_of(Vec magnitude, Vec sign) { return {vbslq_f32(vdupq_n_u32(0x80000000u), sign.v, magnitude.v)}; }
 // In two factors, as for AVX2.
 inline Vec times_power_of_two(Vec a, Vec n) {
@@ -175,6 +179,7 @@ inline Lanes less(Vec a, Vec b) { return a.v < b.v; }
 inline Lanes unordered(Vec a, Vec b) { return a.v != a.v || b.v != b.v; }
 inline Vec choose(Lanes m, Vec yes, Vec no) { return m ? yes : no; }
 inline Vec nearest(Vec a) { return {std::nearbyint(a.v)}; }
+inline Vec within(Vec a, float low, float high) { return {a.v < low ? low : a.v > high ? high : a.v}; }
 inline Vec with_sign_of(Vec magnitude, Vec sign) { return {std::copysign(magnitude.v, sign.v)}; }
 inline Vec times_power_of_two(Vec a, Vec n) { return {std::ldexp(a.v, static_cast<int>(n.v))}; }
 inline Vec to_upper_half(Vec a) {

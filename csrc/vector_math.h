@@ -10,7 +10,7 @@ namespace elman::ELMAN_TARGET_NAMESPACE {
 // on that interval is below 4e-9; log 2 in two parts keeps r exact (Cody and Waite).
 [[gnu::always_inline]] inline Vec exponential(Vec x) {
   // Beyond these the result is infinity or below the normal numbers, and the integers below would not hold n.
-  const Vec clipped = choose(less(x, Vec::all(-104.0f)), Vec::all(-104.0f), choose(less(Vec::all(89.0f), x), Vec::all(89.0f), x));
+  const Vec clipped = within(x, -104.0f, 89.0f);
   const Vec n = nearest(clipped * Vec::all(1.44269504088896341f));
   Vec r = fnma(n, Vec::all(0.693145751953125f), clipped);
   r = fnma(n, Vec::all(1.42860682030941723e-6f), r);
@@ -21,7 +21,7 @@ namespace elman::ELMAN_TARGET_NAMESPACE {
   p = fma(p, r, Vec::all(1.0f / 6.0f));
   p = fma(p, r, Vec::all(0.5f));
   p = fma(p, r * r, r) + Vec::all(1.0f);
-  return choose(unordered(x, x), x, times_power_of_two(p, n));
+  return times_power_of_two(p, n);
 }
 
 // sigmoid: 3 ulp where the result is a normal number.
@@ -55,7 +55,6 @@ inline Vec cosine(Vec x) { return each(x, [](float v) { return std::cos(v); }); 
 inline Vec error_function(Vec x) { return each(x, [](float v) { return std::erf(v); }); }
 inline Vec elu(Vec x) { return each(x, [](float v) { return v > 0.0f ? v : std::expm1(v); }); }
 inline Vec gelu(Vec x) { return each(x, [](float v) { return 0.5f * v * std::erfc(-0.70710678118654752f * v); }); }
-inline Vec clamp(Vec x, float low, float high) { return smaller(larger(x, Vec::all(low)), Vec::all(high)); }
 inline Vec sign(Vec x) {
   const Vec zero = Vec::all(0.0f);
   return choose(less(zero, x), Vec::all(1.0f), choose(less(x, zero), Vec::all(-1.0f), x));

@@ -142,7 +142,7 @@ Floats run_case(const Case& c, const Target& target, int threads) {
   for (Floats& d : d_parameters) gradients.d_parameters.push_back(d.data());
   for (Floats& d : d_start) gradients.d_start.push_back(d.data());
 
-  Floats workspace(workspace_floats(plan, batch, true));
+  Floats workspace(workspace_floats(plan, products, batch, true));
   const Floats ahead = packed(plan, target, products, plan.forward, arrays.parameters, threads);
   const Floats back = packed(plan, target, products, plan.backward, arrays.parameters, threads);
   target.loops.forward(plan, products, batch, arrays, ahead.data(), workspace.data(), true, threads);

@@ -247,7 +247,7 @@ void accumulate(const Bound& bound, int64_t first, int64_t last, float* room, in
   }
 }
 
-constexpr Products products = {packed_floats, pack, multiply, rounded_floats, round, gradient_floats, accumulate, enter, leave};
+constexpr Products products = {column_granule, packed_floats, pack, multiply, rounded_floats, round, gradient_floats, accumulate, enter, leave};
 
 }  // namespace
 }  // namespace elman::amx
