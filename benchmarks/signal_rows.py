@@ -95,12 +95,12 @@ def _bikes(data: Path) -> Words:
 
 def bikes(data: Path, folder: Path) -> Words:
     """Bikes rented in an hour, by weather and calendar."""
-    return [*_bikes(data), "--warm-up", "168", "--epochs", "55"]
+    return [*_bikes(data), "--warm-up", "168", "--epochs", "30", "--learning-rate", "0.006"]
 
 
 def bikes_with_lag(data: Path, folder: Path) -> Words:
     """The same, the hour before being counted."""
-    options = "--lag 1 --warm-up 48 --hidden-size 128 --dropout 0.1 --epochs 42 --learning-rate 0.004"
+    options = "--lag 1 --warm-up 48 --hidden-size 128 --dropout 0.1 --epochs 20 --learning-rate 0.006"
     return [*_bikes(data), *options.split()]
 
 

@@ -22,15 +22,34 @@ from typing import Any
 import torch
 
 from benchmarks.applications import DATA_VARIABLE, PLAIN, load, machine, save
-from benchmarks.plain.labels import clips, digits, fsdd_digits, promoters, splice
+from benchmarks.plain.labels import clips, digits, fsdd_digits, gestures, promoters, splice
+from benchmarks.plain.rides import bikes, bikes_with_lag
+from benchmarks.plain.rolls import nottingham_independent
 from benchmarks.plain.speech import fsdd_strings
-from benchmarks.plain.tagger import ewt
-from benchmarks.plain.translator import multi30k
+from benchmarks.plain.tagger import ewt, wnut17
+from benchmarks.plain.texts import sst, subj
+from benchmarks.plain.translator import dates, multi30k
 from benchmarks.worker import TUNED
 
 SCRIPTS: dict[str, Callable[[Path], dict[str, float]]] = {
-    script.__name__: script for script in (splice, promoters, fsdd_digits, fsdd_strings, clips, digits, ewt, multi30k)
+    "sst": sst,
+    "subj": subj,
+    "wnut17": wnut17,
+    "ewt": ewt,
+    "nottingham_independent": nottingham_independent,
+    "fsdd_digits": fsdd_digits,
+    "fsdd_strings": fsdd_strings,
+    "multi30k": multi30k,
+    "dates": dates,
+    "splice": splice,
+    "promoters": promoters,
+    "clips": clips,
+    "gestures": gestures,
+    "bikes": bikes,
+    "bikes-lag": bikes_with_lag,
+    "digits": digits,
 }
+"""By the name of the row."""
 
 
 def run_here(name: str, data: Path, threads: int) -> None:

@@ -1,4 +1,4 @@
-"""A label for a sequence: splice sites, promoters, spoken digits, clips, MNIST by rows."""
+"""A label for a sequence: splice sites, promoters, spoken digits, clips, gestures, MNIST by rows."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _bases(sequence: str) -> Tensor:
     return functional.one_hot(numbers.clamp(min=0), 4).float() * (numbers >= 0).float()[:, None]  # (T, 4)
 
 
-def _tenths(rows: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+def tenths(rows: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     return [r for n, r in enumerate(rows) if n % 10 > 1], [r for n, r in enumerate(rows) if n % 10 == 0]
 
 
@@ -85,7 +85,7 @@ def splice(data: Path) -> dict[str, float]:
     with (data / "splice" / "splice.csv").open(encoding="utf-8") as file:
         rows = [(row[0].strip(), row[2].strip()) for row in list(csv.reader(file))[1:]]
     names = sorted({name for name, _ in rows})
-    train, test = _tenths([(_bases(sequence), names.index(name)) for name, sequence in rows])
+    train, test = tenths([(_bases(sequence), names.index(name)) for name, sequence in rows])
     return run(train, test, Net(4, 64, 3, "centre"), epochs=20, size=32, rate=4e-3)
 
 
@@ -95,7 +95,7 @@ def promoters(data: Path) -> dict[str, float]:
     for label, name in enumerate(("Arabidopsis_non_prom.fa", "Arabidopsis_tata.fa")):
         text = (data / "arabidopsis_tata_promoters" / name).read_text(encoding="ascii")
         sequences = ["".join(part.split("\n")[1:]).upper() for part in text.split(">")[1:]]
-        own = _tenths([(_bases(sequence), label) for sequence in sequences])
+        own = tenths([(_bases(sequence), label) for sequence in sequences])
         train, test = train + own[0], test + own[1]
     return run(train, test, MotifNet(), epochs=12, size=64, rate=4e-3)
 
@@ -182,6 +182,23 @@ class ClipNet(nn.Module):
     def forward(self, x: list[Tensor]) -> Tensor:
         frames = self.front(torch.cat(x).view(-1, 1, 32, 32))
         return self.rest(list(frames.split([len(row) for row in x])))  # type: ignore[no-any-return]
+
+
+def gestures(data: Path) -> dict[str, float]:
+    with (data / "finger_gesture_keypoints" / "point_history.csv").open(encoding="utf-8") as file:
+        rows = [(torch.tensor([float(x) for x in row[1:]]).view(16, 2), int(row[0])) for row in csv.reader(file)]
+    train: Examples = []
+    test: Examples = []
+    for label in range(4):  # in blocks: neighbouring rows are almost the same track
+        own = [row for row in rows if row[1] == label]
+        train, test = train + own[: int(0.7 * len(own))], test + own[int(0.8 * len(own)) :]
+    scale = torch.cat([x for x, _ in train]).std()
+    train, test = ([(x / scale, label) for x, label in part] for part in (train, test))
+    return run(train, test, Net(2, 64, 4, "max"), epochs=20, size=32, rate=3e-3, change=_trembling)
+
+
+def _trembling(x: Tensor) -> Tensor:
+    return x + 0.05 * torch.randn(x.shape)
 
 
 def _idx(path: Path) -> Any:

@@ -15,7 +15,7 @@ from elman.codecs.sound_augmentation import cropped
 from elman.readers import Example
 from elman.tasks.classes import class_answers, class_metrics, draw_confusion, labels_to_tell_apart
 from elman.tasks.generated_sounds import write_tunes
-from elman.tasks.options import PooledLabels
+from elman.tasks.options import POOLED, Pooled, PooledLabels
 from elman.tasks.parts import labels_of
 from elman.tasks.sound import SoundOptions, SoundTask
 from elman.tasks.supervised import Answer, Setting
@@ -33,6 +33,7 @@ class AudioClassificationOptions(PooledLabels, SoundOptions):
     time_masks: int = Field(1, ge=0, le=100, description="spans of time that training blanks out")
     frequency_masks: int = Field(1, ge=0, le=100, description="spans of features that training blanks out")
     dropout: float = Field(0.3, ge=0, lt=1, description="between layers and before the output")
+    pooling: Pooled = Field("max", description=POOLED)
 
 
 class AudioClassificationTraining(TrainingConfig):
