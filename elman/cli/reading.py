@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from elman.errors import MissingInputError
+from elman.errors import ElmanError, MissingInputError
 from elman.readers.small_text import check_input
 
 
@@ -32,4 +32,8 @@ def as_path(file: str, *, folders: bool = False) -> Iterator[Path]:
         kept = Path(folder) / "stdin"
         with kept.open("wb") as target:
             shutil.copyfileobj(sys.stdin.buffer, target)
-        yield kept
+        try:
+            yield kept
+        except ElmanError as error:  # names what the user gave, not where it is kept
+            error.message = error.message.replace(str(kept), "stdin")
+            raise

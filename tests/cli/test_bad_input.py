@@ -96,7 +96,7 @@ def test_every_synonym_leads_to_an_option_that_exists(elman: Elman) -> None:
 
 def test_an_empty_stdin_is_no_text(elman: Elman, tmp_path: Path) -> None:
     outcome = elman("train", "language-model", "-", "-o", tmp_path / "run", stdin=b"")
-    refused(outcome, 65, "empty")
+    refused(outcome, 65, "error: stdin: must hold text; the file is empty")
     assert not (tmp_path / "run").exists()
 
 
