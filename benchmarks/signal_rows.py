@@ -73,7 +73,7 @@ def gestures(data: Path, folder: Path) -> Words:
             found[f"x_{part}"] += list(tracks)
             found[f"y_{part}"] += [name] * len(tracks)
     np.savez(folder / "gestures.npz", **{name: np.array(values) for name, values in found.items()})
-    options = "--epochs 20 --filter-width 5 --noise 0.05 --dropout 0.5"
+    options = "--epochs 14 --filter-width 5 --noise 0.05 --dropout 0.5 --pooling max --learning-rate 0.004"
     return ["series-classification", folder / "gestures.npz", *options.split()]
 
 
