@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
-from benchmarks.plain.fit import fit
+from benchmarks.plain.fit import fit, reached
 
 Examples = list[tuple[Tensor, int]]
 """Vectors (T, I) and the number of the label."""
@@ -69,7 +69,7 @@ def run(
         for n in range(0, len(test), 100):
             part = test[n : n + 100]
             right += int((net([x for x, _ in part]).argmax(1) == torch.tensor([y for _, y in part])).sum())
-    return {"value": right / len(test), "seconds": seconds, "parameters": sum(p.numel() for p in net.parameters())}
+    return reached(right / len(test), seconds, net)
 
 
 def _bases(sequence: str) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.plain.fit import fit
+from benchmarks.plain.fit import fit, reached
 
 WARM_UP, SCORED = 168, 168
 
@@ -26,7 +26,7 @@ class RideNet(nn.Module):
         return self.out(self.rnn(x)[0])[..., 0]  # type: ignore[no-any-return]
 
 
-def _hours(data: Path, lag: bool) -> tuple[Tensor, Tensor, int, int]:
+def _hours(data: Path) -> tuple[Tensor, Tensor, int, int]:
     """Inputs (T, I), counts (T,), the end of training, the begin of the test."""
     with (data / "bike_sharing" / "hour.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -35,15 +35,15 @@ def _hours(data: Path, lag: bool) -> tuple[Tensor, Tensor, int, int]:
     for name in ("hr", "weekday", "mnth", "season", "weathersit", "workingday", "holiday"):
         columns.append(functional.one_hot(torch.tensor([int(row[name]) for row in rows])).float())
     ends = [next(n for n, row in enumerate(rows) if row["dteday"] >= day) for day in ("2012-07-01", "2012-10-01")]
-    if lag:
-        before = torch.cat([y[:1], y[:-1]])
-        columns.append(((before - y[: ends[0]].mean()) / y[: ends[0]].std())[:, None])
     return torch.cat(columns, 1), y, ends[0], ends[1]
 
 
 def _forecast(data: Path, lag: bool, epochs: int) -> dict[str, float]:
-    x, y, train, test = _hours(data, lag)
+    x, y, train, test = _hours(data)
     mean, deviation = y[:train].mean(), y[:train].std()
+    if lag:
+        before = torch.cat([y[:1], y[:-1]])
+        x = torch.cat([x, ((before - mean) / deviation)[:, None]], 1)
     last, net = train - WARM_UP - SCORED, RideNet(x.shape[1])
     windows_an_epoch = last // SCORED  # drawn anew each time
 
@@ -56,11 +56,7 @@ def _forecast(data: Path, lag: bool, epochs: int) -> dict[str, float]:
     seconds = fit(net, [1] * windows_an_epoch, loss_of, epochs=epochs, size=8, rate=4e-3)
     with torch.no_grad():
         found = net(x[None])[0, test:] * deviation + mean
-    return {
-        "value": float((found - y[test:]).square().mean().sqrt()),
-        "seconds": seconds,
-        "parameters": sum(p.numel() for p in net.parameters()),
-    }
+    return reached(float((found - y[test:]).square().mean().sqrt()), seconds, net)
 
 
 def bikes(data: Path) -> dict[str, float]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from benchmarks.plain.fit import fit
+from benchmarks.plain.fit import fit, reached
 
 
 class RollNet(nn.Module):
@@ -44,8 +44,4 @@ def nottingham_independent(data: Path) -> dict[str, float]:
     seconds = fit(net, [len(roll) for roll in train], loss_of, epochs=40, size=8, rate=4e-3)
     with torch.no_grad():
         found = [nats([roll]) for roll in test]
-    return {
-        "value": float(sum(total for total, _ in found)) / sum(count for _, count in found),
-        "seconds": seconds,
-        "parameters": sum(p.numel() for p in net.parameters()),
-    }
+    return reached(float(sum(total for total, _ in found)) / sum(count for _, count in found), seconds, net)

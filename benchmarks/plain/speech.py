@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
-from benchmarks.plain.fit import fit
+from benchmarks.plain.fit import fit, reached
 from benchmarks.plain.labels import log_spectrum, masked
 from benchmarks.speech_data import write_strings
 
@@ -66,8 +66,4 @@ def fsdd_strings(data: Path) -> dict[str, float]:
         for x, text in parts["test"]:
             best = net([x])[:, 0].argmax(1).unique_consecutive().tolist()
             wrong += _distance("".join(str(n - 1) for n in best if n), text)
-    return {
-        "value": wrong / sum(len(text) for _, text in parts["test"]),
-        "seconds": seconds,
-        "parameters": sum(p.numel() for p in net.parameters()),
-    }
+    return reached(wrong / sum(len(text) for _, text in parts["test"]), seconds, net)

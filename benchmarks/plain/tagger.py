@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
-from benchmarks.plain.fit import fit
+from benchmarks.plain.fit import fit, reached
 
 Sentence = list[tuple[str, str]]
 
@@ -139,7 +139,7 @@ def ewt(data: Path) -> dict[str, float]:
             found = net([x], letters)[0].argmax(1)
             right += sum(words.tags[tag] == n for n, (_, tag) in zip(found.tolist(), sentence, strict=True))
             count += len(sentence)
-    return {"value": right / count, "seconds": seconds, "parameters": sum(p.numel() for p in net.parameters())}
+    return reached(right / count, seconds, net)
 
 
 def _columns(path: Path) -> list[Sentence]:
@@ -178,8 +178,4 @@ def wnut17(data: Path) -> dict[str, float]:
             found = _spans([names[n] for n in chain.best(net([x], letters)[0])])
             wanted = _spans([tag for _, tag in sentence])
             right, said, true = right + len(found & wanted), said + len(found), true + len(wanted)
-    return {
-        "value": 2 * right / (said + true),
-        "seconds": seconds,
-        "parameters": sum(p.numel() for p in (*net.parameters(), *chain.parameters())),
-    }
+    return reached(2 * right / (said + true), seconds, net, chain)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
-from benchmarks.plain.fit import fit
+from benchmarks.plain.fit import fit, reached
 
 BEAM, LONGEST = 5, 60
 PAD, START, END = 0, 1, 2
@@ -117,11 +117,7 @@ def multi30k(data: Path) -> dict[str, float]:
             german.decode(net.beam(torch.tensor([START, *english.encode(source).ids, END])))
             for source in lines("test_2016_flickr.en")
         ]
-    return {
-        "value": sacrebleu.corpus_bleu(found, [lines("test_2016_flickr.de")]).score,
-        "seconds": seconds,
-        "parameters": sum(p.numel() for p in net.parameters()),
-    }
+    return reached(sacrebleu.corpus_bleu(found, [lines("test_2016_flickr.de")]).score, seconds, net)
 
 
 def dates(data: Path) -> dict[str, float]:
@@ -140,8 +136,4 @@ def dates(data: Path) -> dict[str, float]:
     seconds = _train(net, x, y, epochs=10, rate=6e-3, smoothing=0.0)
     with torch.no_grad():
         found = ["".join(letters[n] for n in net.beam(numbers(source))) for source, _ in test]
-    return {
-        "value": sum(a == wanted for a, (_, wanted) in zip(found, test, strict=True)) / len(test),
-        "seconds": seconds,
-        "parameters": sum(p.numel() for p in net.parameters()),
-    }
+    return reached(sum(a == wanted for a, (_, wanted) in zip(found, test, strict=True)) / len(test), seconds, net)
