@@ -100,7 +100,7 @@ def bikes(data: Path, folder: Path) -> Words:
 
 def bikes_with_lag(data: Path, folder: Path) -> Words:
     """The same, the hour before being counted."""
-    options = "--lag 1 --warm-up 48 --hidden-size 128 --dropout 0.1 --epochs 20 --learning-rate 0.006"
+    options = "--lag 1 --warm-up 48 --hidden-size 128 --dropout 0.1 --epochs 24 --learning-rate 0.006"
     return [*_bikes(data), *options.split()]
 
 
