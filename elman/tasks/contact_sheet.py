@@ -33,6 +33,6 @@ def draw_sheet(images: Sequence[tuple[Any, str]], path: Path) -> Path:
     for axes, (pixels, text) in zip(every, shown, strict=False):
         grey = pixels.shape[2] == 1
         axes.imshow(pixels[:, :, 0] if grey else pixels, cmap="gray" if grey else None, vmin=0, vmax=255)
-        axes.set_title("\n".join(textwrap.wrap(text, _LINE)), fontsize=8, y=-0.02, verticalalignment="top")
+        axes.set_title("\n".join(textwrap.wrap(text, _LINE)), fontsize=8, y=-0.03, pad=0, verticalalignment="top")
     figure.savefig(path, dpi=100)
     return path

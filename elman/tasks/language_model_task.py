@@ -53,4 +53,7 @@ class LanguageModelTask:
     def example(self, folder: Path) -> list[str]:
         """Write made-up sayings."""
         write_sayings(folder / "sayings.txt")
-        return ["elman train language-model sayings.txt --minutes 1", "elman sample sayings-model --temperature 0.7"]
+        return [
+            "elman train language-model sayings.txt --layers 1 --hidden-size 128 --minutes 1",
+            "elman sample sayings-model --temperature 0.7",
+        ]

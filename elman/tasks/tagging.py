@@ -233,7 +233,7 @@ class Tagging(SupervisedTask[TaggingOptions]):
         """Write made-up sentences with people and places."""
         write_entities(folder / "entities.conll")
         return [
-            "elman train tagging entities.conll --epochs 5",
+            "elman train tagging entities.conll --epochs 10",
             'echo "Ada met Grace Hopper in Oslo ." | elman predict entities-model - --format lines',
         ]
 

@@ -154,4 +154,7 @@ class TextClassification(SupervisedTask[TextClassificationOptions]):
     def example(self, folder: Path) -> list[str]:
         """Write made-up reviews."""
         write_reviews(folder / "reviews.csv")
-        return ["elman train text-classification reviews.csv --epochs 5", "elman predict reviews-model -"]
+        return [
+            "elman train text-classification reviews.csv",
+            'echo "a charming story but the songs are dull" | elman predict reviews-model - -o answers',
+        ]

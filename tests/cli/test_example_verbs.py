@@ -14,34 +14,51 @@ from tests.cli.conftest import Elman
 
 
 def example_of(task: str, elman: Elman, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Write the example of a task, go there, and return the words of its training."""
+    """Write the example of a task, go there, and return the commands that are printed."""
     done = elman("example", task, "-o", folder / "example")
     assert done.code == 0, done.err
     monkeypatch.chdir(folder / "example")
     first, *commands = done.out.splitlines()
     assert first.startswith("cd ") and all("elman" in command for command in commands)
-    words = shlex.split(next(command for command in commands if command.startswith("elman train")))[1:]
+    return commands
+
+
+def training_of(command: str) -> list[str]:
+    """Return the words of a command that trains, but for what says how long."""
+    words = shlex.split(command)[1:]
     for option in ("--epochs", "--minutes", "--steps"):
         if option in words:
             del words[words.index(option) : words.index(option) + 2]
     return words
 
 
+def follow(command: str, elman: Elman) -> str:
+    """Run a printed command as a shell would, a training cut to two steps of a small net; return what it prints."""
+    said, _, after = command.rpartition(" | ")
+    stdin = " ".join(shlex.split(said)[1:]).encode() if said else b""
+    words = shlex.split(after)[1:]
+    if words[0] == "train":
+        words = [*training_of(after), "--steps", "2", "--hidden-size", "8"]
+    done = elman(*words, stdin=stdin)
+    assert done.code == 0, done.err
+    return done.out + done.err
+
+
 @pytest.mark.parametrize("task", TASKS)
-def test_every_task_has_an_example_that_trains_and_is_measured(
+def test_every_task_has_an_example_whose_commands_work_and_is_measured(
     task: str, elman: Elman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = example_of(task, elman, tmp_path, monkeypatch)
-    trained = elman(*words, "-o", "model", "--steps", 2, "--hidden-size", 8, "-q", "--json")
-    assert trained.code == 0, trained.err
-    assert json.loads(trained.out)["steps"] == 2
-    assert task_of(Path("model")) is TASKS[task]
-    measured = elman("evaluate", "model", words[2], "--json")
+    commands = example_of(task, elman, tmp_path, monkeypatch)
+    for command in commands:
+        assert follow(command, elman).strip()
+    data = training_of(commands[0])[2]
+    model = next(folder.parent for folder in Path().glob("*/config.json") if task_of(folder.parent) is TASKS[task])
+    measured = elman("evaluate", model, data, "--json")
     assert measured.code == 0, measured.err
     found = json.loads(measured.out)
     assert found["loss"] is not None
     if isinstance(TASKS[task], SupervisedTask):
-        said = elman("predict", "model", words[2], "-o", "said")
+        said = elman("predict", model, data, "-o", "said")
         assert said.code == 0, said.err
         assert said.out.strip()
         rows = Path("said/predictions.jsonl").read_text("utf-8").splitlines()
@@ -59,7 +76,7 @@ def test_an_example_needs_an_empty_folder_and_a_known_task(elman: Elman, tmp_pat
 
 
 def test_answers_are_one_document(elman: Elman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = example_of("text-classification", elman, tmp_path, monkeypatch)
+    words = training_of(example_of("text-classification", elman, tmp_path, monkeypatch)[0])
     assert elman(*words, "-o", "model", "--steps", 1, "--hidden-size", 8, "-q").code == 0
     found = json.loads(elman("predict", "model", "--json", stdin=b"a dull film\na clever film\n").out)
     assert [answer["where"].rpartition(":")[2] for answer in found["answers"]] == ["1", "2"]
@@ -78,7 +95,7 @@ def test_answers_are_one_document(elman: Elman, tmp_path: Path, monkeypatch: pyt
 def test_data_that_cannot_be_used_is_told(
     verb: str, data: str, code: int, part: str, elman: Elman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = example_of("text-classification", elman, tmp_path, monkeypatch)
+    words = training_of(example_of("text-classification", elman, tmp_path, monkeypatch)[0])
     assert elman(*words, "-o", "model", "--steps", 1, "--hidden-size", 8, "-q").code == 0
     Path("unlabelled.csv").write_text("text\nfine\n", encoding="utf-8")
     Path("empty.csv").touch()
