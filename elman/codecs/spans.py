@@ -2,6 +2,7 @@
 
 BIO    B-x begins a span of kind x, I-x goes on with it, O is outside
 BIOES  also E-x ends a span of several words, S-x is a span of one
+BILOU  read as BIOES, with L for E and U for S
 """
 
 from __future__ import annotations
@@ -31,11 +32,22 @@ def are_spans(tags: Iterable[str]) -> bool:
     return found != {"O"} and all(tag == "O" or (tag[:2] in ("B-", "I-", "E-", "S-") and len(tag) > 2) for tag in found)
 
 
+def mean_spans(tags: Iterable[str]) -> bool:
+    """Return whether tags are meant to state spans: they do, or O and a B-x or I-x are among others that do not."""
+    found = set(tags)
+    return are_spans(found) or ("O" in found and any(tag[:2] in ("B-", "I-") and len(tag) > 2 for tag in found))
+
+
+def states_no_span(tag: str) -> bool:
+    """Return whether a tag is neither O nor a letter of B I E S L U, a hyphen and a kind."""
+    return tag != "O" and (tag[:1] not in tuple("BIESLU") or tag[1:2] != "-" or len(tag) < 3)
+
+
 def spans_of(tags: Sequence[str]) -> list[Span]:
     """Return the spans that tags state, as the conlleval script reads them.
 
     A span begins at B or S, at I or E after O, after the end of a span or after another kind; it ends after E or S,
-    and before O, B, S or another kind. So the old IOB1 tags read right too.
+    and before O, B, S or another kind. So the old IOB1 tags read right too. L is read as E, U as S.
 
     Example:
         >>> spans_of(["B-per", "I-per", "O", "I-loc", "B-loc"])
@@ -48,7 +60,7 @@ def spans_of(tags: Sequence[str]) -> list[Span]:
     before, kind = "O", ""
     for n, tag in enumerate([*tags, "O"]):
         mark, _, name = tag.partition("-")
-        if begin is not None and (mark in "OBS" or before in "ES" or name != kind):
+        if begin is not None and (mark in "OBSU" or before in "ESLU" or name != kind):
             found.append(Span(begin, n, kind))
             begin = None
         if begin is None and mark != "O":

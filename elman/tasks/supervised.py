@@ -167,6 +167,10 @@ class SupervisedTask(ABC, Generic[Config]):
         """Return what was learnt of the data, in a few words: "2 labels, vocabulary 1,234"."""
         return ", ".join(f"{name} {codec.size:,}" for name, codec in setting.codecs.items() if hasattr(codec, "size"))
 
+    def output(self, setting: Setting[Config]) -> str:
+        """Return how answers are chosen, where options or data decide it: "crf". Here: nothing."""
+        return ""
+
     def validated(self, network: Any, x: Any, setting: Setting[Config]) -> list[Answer]:
         """Return answers for a validation during training, where the final ones take long; here: the same."""
         return self.answers(network, x, setting)

@@ -109,12 +109,12 @@ class SupervisedProblem:
         tested = f", {test:,} to test" if test else ""
         skipped = f"; {len(self.rejects):,} skipped, see {REJECTS}" if len(self.rejects) else ""
         size = sum(p.numel() for p in self.model.parameters())
-        config = self.config
+        config, output = self.config, self.task.output(self.setting)
         lines = [
             f"data: {train:,} examples to train on, {validation:,} to validate{tested}; "
             f"{self.task.described(self.setting)}{skipped}",
-            f"model: {config.layers} x {config.hidden_size} {self.setting.cell.name}, {size:,} parameters; "
-            f"engine {engine_of(self.model)}",
+            f"model: {config.layers} x {config.hidden_size} {self.setting.cell.name}{output and ', ' + output}, "
+            f"{size:,} parameters; engine {engine_of(self.model)}",
             f"reading: batches of {self.batches.size}, {self.batches.count:,} an epoch",
         ]
         if self.repeated:

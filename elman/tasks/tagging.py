@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,14 +13,14 @@ from torch import Tensor
 
 from elman.architectures import ManyToManyInStep, SpelledWords, TokenVectors, WordsAndLetters
 from elman.codecs.labels import Labels
-from elman.codecs.spans import Span, allowed_transitions, are_spans, spans_of, tags_of
+from elman.codecs.spans import Span, allowed_transitions, are_spans, mean_spans, spans_of, states_no_span, tags_of
 from elman.codecs.vocabulary import Vocabulary
 from elman.errors import DataError, UsageError
 from elman.heads import CrfHead
 from elman.metrics import span_ratios
 from elman.readers import Example, Reading
 from elman.readers.tagged_text import read_tagged_text
-from elman.tasks.classes import draw_confusion
+from elman.tasks.classes import draw_confusion, labels_to_tell_apart
 from elman.tasks.generated import write_entities
 from elman.tasks.options import BothDirections, LabelLoss, PlainLayers, SupervisedOptions
 from elman.tasks.shown_spans import coloured, write_marked_texts
@@ -105,13 +105,19 @@ class Tagging(SupervisedTask[TaggingOptions]):
             further=further_words(config, met),
         )
         letters = Vocabulary.build(list(word) for example in examples for word in set(example.x))
-        tags = Labels.build(_all_tags(found) if are_spans(found) else found)
+        tags = labels_to_tell_apart(found)
+        if mean_spans(found):  # what is no tag of a span is refused with its sentence, by encode
+            tags = Labels.build(_all_tags(tag for tag in found if not states_no_span(tag)))
         if _together(config, tags) and (config.balance or config.label_smoothing):
             raise UsageError(
                 "balance, label_smoothing: have an effect on tags judged one by one only; these are judged together",
                 "add --no-crf, or leave both out",
             )
         return {"vocabulary": vocabulary, "letters": letters, "tags": tags}
+
+    def output(self, setting: Setting[TaggingOptions]) -> str:
+        """Return whether the tags of a sentence are judged together."""
+        return "crf" if _together(setting.config, setting.codecs["tags"]) else "softmax a word"
 
     def selected(self, setting: Setting[TaggingOptions]) -> str:
         """Return "span_f1" where tags state spans."""
@@ -261,7 +267,7 @@ def _shown(words: Sequence[str], answer: Answer, colour: bool) -> str:
     return " ".join(f"{word}/{tag}" for word, tag in zip(words, answer["tags"], strict=True))
 
 
-def _all_tags(found: Sequence[str]) -> list[str]:
+def _all_tags(found: Iterable[str]) -> list[str]:
     """Every tag of the scheme for every kind of span that is met."""
     kinds = sorted({tag[2:] for tag in found if tag != "O"})
     return ["O", *(f"{mark}-{kind}" for kind in kinds for mark in "BIES")]
@@ -270,8 +276,19 @@ def _all_tags(found: Sequence[str]) -> list[str]:
 def _numbers(example: Example, tags: Labels) -> list[int]:
     said = list(example.y)
     if are_spans(tags.names):
+        _refuse_no_spans(example)
         said = tags_of(spans_of(said), len(said), SCHEME)
     return [tags.encode(tag, example.where) for tag in said]
+
+
+def _refuse_no_spans(example: Example) -> None:
+    for n, tag in enumerate(example.y):
+        if states_no_span(tag):
+            raise DataError(
+                f"{example.where}: tag of {example.x[n]!r}, word {n + 1} of the sentence, must be O, or B-, I-, E- or "
+                f"S- with a kind, as other tags are; got {tag!r}",
+                "mend it, or leave such sentences out with --on-error skip",
+            )
 
 
 def _bio(tags: Sequence[str]) -> list[str]:

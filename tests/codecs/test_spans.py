@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elman.codecs.spans import SCHEMES, Span, allowed_transitions, are_spans, spans_of, tags_of
+from elman.codecs.spans import (
+    SCHEMES,
+    Span,
+    allowed_transitions,
+    are_spans,
+    mean_spans,
+    spans_of,
+    states_no_span,
+    tags_of,
+)
 from elman.errors import UsageError
 
 KINDS = ("per", "creative-work")
@@ -82,3 +91,24 @@ def test_tags_of_spans_are_told_from_others() -> None:
     assert not are_spans(["O"]) and not are_spans(["NOUN", "O"]) and not are_spans(["B-", "O"])
     with pytest.raises(UsageError, match="scheme: must be one of bio, bioes"):
         tags_of([], 3, "iob")
+
+
+def test_bilou_reads_as_bioes() -> None:
+    other = {"E": "L", "S": "U"}
+    for tags in itertools.product(TAGS, repeat=3):
+        assert spans_of([other.get(tag[0], tag[0]) + tag[1:] for tag in tags]) == spans_of(tags)
+
+
+@pytest.mark.parametrize("tags", [["O", "B-per", "X-per"], ["O", "I-per", "NN"], ["O", "B-per", "B-"], ["B-a", "E-a"]])
+def test_tags_that_are_meant_as_spans(tags: list[str]) -> None:
+    assert mean_spans(tags)
+
+
+@pytest.mark.parametrize("tags", [["NN", "O", "X-FOO"], ["B-per", "NN"], ["O", "B-"], ["B", "I", "O"], ["O"]])
+def test_tags_that_are_not(tags: list[str]) -> None:
+    assert not mean_spans(tags)
+
+
+def test_what_states_no_span() -> None:
+    assert not any(states_no_span(tag) for tag in [*TAGS, "L-per", "U-x"])
+    assert all(states_no_span(tag) for tag in ["B-", "B", "X-per", "o", "O-per", "b-per", "B_per", ""])

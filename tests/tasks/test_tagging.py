@@ -184,3 +184,33 @@ def test_what_cannot_be_used_is_told(tmp_path: Path) -> None:
     (tmp_path / "more.conll").write_text("x B-ship\n\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"more\.conll:1: label must be one that training met"):
         model.judge(tmp_path / "more.conll")
+
+
+def test_a_tag_that_states_no_span_among_those_that_do_is_told_or_skipped(tmp_path: Path) -> None:
+    for tag in ("X-person", "B-"):
+        write_entities(tmp_path / "good.conll", 30)
+        text = (tmp_path / "good.conll").read_text("utf-8") + f"\nAda O\nmet {tag}\n"
+        first = text.count("\n") - 1
+        where = rf"data\.conll:{first}: tag of 'met', word 2 of the sentence, must be O, or B-.*{tag}"
+        with pytest.raises(DataError, match=where):
+            problem_of(tmp_path, text, validation_fraction=0.2)
+        problem = problem_of(tmp_path, text, on_error="skip")
+        assert isinstance(problem.model.head, CrfHead) and len(problem.rejects) == 1
+        assert problem.setting.codecs["tags"].size == 9, "O, and four tags of two kinds"
+    (tmp_path / "one.conll").write_text("Oslo X-place\n", encoding="utf-8")
+    model = SupervisedModel(problem.task, problem.model, problem.setting)
+    with pytest.raises(DataError, match=r"one\.conll:1: tag of 'Oslo'"):
+        model.judge(tmp_path / "one.conll", model.reading({"on_error": "stop"}))
+
+
+def test_what_training_prints_tells_a_crf_from_a_softmax(tmp_path: Path) -> None:
+    assert ", crf, " in problem_of(tmp_path).summary()[1]
+    assert ", softmax a word, " in problem_of(tmp_path, crf=False).summary()[1]
+    odd = "the O\ncat X-FOO\n\na O\ndog S\n\n" * 9
+    assert ", softmax a word, " in problem_of(tmp_path, odd).summary()[1], "legal, though it looks like spans"
+
+
+def test_one_tag_is_nothing_to_learn(tmp_path: Path) -> None:
+    for tag in ("NN", "O", "B-x"):
+        with pytest.raises(DataError, match=rf"labels: must be at least 2 to tell apart.*{tag}"):
+            problem_of(tmp_path, f"the {tag}\ncat {tag}\n\n" * 9)
