@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from elman.errors import DataError, MissingExtraError, StorageError
+from elman.errors import DataError, ElmanError, MissingExtraError, StorageError
 from elman.storage import make_folder
 
 
@@ -172,9 +172,15 @@ def fetch(data: DataSet, folder: Path) -> list[Path]:
         raise MissingExtraError(
             "elman data: pooch must be installed to fetch data", "install it with: pip install 'elman[data]'"
         ) from None
+    new = not folder.exists()
     make_folder(folder)
     pooch.get_logger().setLevel("ERROR")
-    return [_fetched(pooch, data, name, folder) for name in data.files]
+    try:
+        return [_fetched(pooch, data, name, folder) for name in data.files]
+    except ElmanError:
+        if new and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
 
 
 def _fetched(pooch: object, data: DataSet, name: str, folder: Path) -> Path:
@@ -187,4 +193,14 @@ def _fetched(pooch: object, data: DataSet, name: str, folder: Path) -> Path:
             "it was changed where it is published; nothing of it was kept",
         ) from error
     except OSError as error:  # those of requests are among them
-        raise StorageError(f"{address}: must answer; got {str(error).splitlines()[0][:200]}") from error
+        raise StorageError(
+            f"{address}: must answer; got {_why(error)}", "check the connection, or fetch the file by other means"
+        ) from error
+
+
+def _why(error: OSError) -> str:
+    """The reason at the bottom of what a library wraps around it."""
+    seen = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if "Caused by" in seen:
+        seen = seen.rpartition(": ")[2].strip("()'\" ")
+    return seen.partition(" for url: ")[0][:200]

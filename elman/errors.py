@@ -91,3 +91,9 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the choice closest to `name`, or an empty text when none is close."""
     close = difflib.get_close_matches(name, list(choices), n=1, cutoff=CLOSE)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def counted(number: float, name: str) -> str:
+    """Return "1 step", "2.5 steps", "1,000 steps"."""
+    amount = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{amount} {name}{'s' * (number != 1)}"

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from elman.config import FullPath, Options
+from elman.errors import UsageError
 
 
 class SearchOptions(Options):
@@ -34,6 +35,17 @@ class SearchOptions(Options):
         le=100,
         description="added to a reading's score for each symbol; language_weight ln K with a language model, else 0",
     )
+
+    def width(self, usual: int) -> int:
+        """Return how many readings a beam keeps, as many as `usual` where nobody says.
+
+        Raises:
+            UsageError: more answers are to be shown than it holds.
+        """
+        width = self.beam or usual
+        if self.n_best is not None and self.n_best > width:
+            raise UsageError(f"n_best: must be at most the beam, {width}; got {self.n_best}", "make the beam wider")
+        return width
 
     @model_validator(mode="after")
     def _refuse_options_without_effect(self) -> SearchOptions:

@@ -16,11 +16,12 @@ from elman.cli.output import finite, note, table, write_json, write_line
 from elman.cli.precision import accept, checked_precision, precision_options
 from elman.cli.reading import as_path
 from elman.cli.verbs import json_option, refuse
-from elman.errors import DataError, UsageError
+from elman.errors import DataError, UsageError, counted
+from elman.readers.examples import is_empty
 from elman.readers.options import ReadingOptions
 from elman.runtime.text_model import PrecisionLoss, TextModel
 from elman.search_options import SearchOptions
-from elman.storage import make_folder, write_file
+from elman.storage import make_folder, parse_json, storing, write_file
 from elman.storage import write_json as write_json_file
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ OUTPUT = click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Folder for answers (predictions.jsonl) and pictures."
 )
 REJECTS = "rejects.jsonl"
+WRITTEN = "written.json"
+_MOST_TOLD = 5
 
 
 @click.command()
@@ -67,10 +70,12 @@ def evaluate(
             loaded.search(**search)
             how = loaded.reading(chosen | target_of(loaded, target))
             judged = loaded.judge(path, how)
+            tell_skipped(how, output)
+            for remark in loaded.remarks(judged.examples):
+                note(f"note: {remark}")
             metrics: dict[str, Any] = {**judged.metrics, **loaded.task.notes(), **count_skipped(how)}
             if output is not None:
-                keep(loaded, judged.examples, judged.answers, how, output)
-                write_json_file(output / "metrics.json", finite(metrics))
+                keep(loaded, judged.examples, judged.answers, how, output, metrics)
         else:
             refuse_for_texts(model, chosen | search | ({} if target is None else {"target": target}), output)
             metrics = loaded.evaluate(path) if narrow == "float32" else narrowed(loaded, path, narrow, loss_bound)
@@ -98,18 +103,28 @@ def predict(model: Path, data: str, output: Path | None, as_json: bool, **option
     loaded.search(**search)
     with as_path(data, folders=True) as path:
         how = loaded.reading(chosen, labelled=False)
-        examples, answers = loaded.answer(loaded.read(path, how), how)
+        found = loaded.read(path, how)
+        examples, answers = loaded.answer([example for example in found if not is_empty(example)], how)
         if not examples:
             raise DataError(f"{data}: must hold at least one example; got none that can be used")
         if output is not None:
             keep(loaded, examples, answers, how, output)
-    if skipped := count_skipped(how).get("skipped"):
-        note(f"{skipped:,} examples skipped" + (f"; see {output / REJECTS}" if output else ""))
+    tell_skipped(how, output)
     if as_json:
         return write_json({"model": str(model), "answers": documents(examples, answers)})
+    return write_line("\n".join(shown_lines(loaded, found, examples, answers)))
+
+
+def shown_lines(
+    model: SupervisedModel, found: Sequence[Example], examples: Sequence[Example], answers: Sequence[dict[str, Any]]
+) -> list[str]:
+    """Return a line for people about each answer, and an empty one for each empty line of what was found."""
     colour = sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    pairs = zip(examples, answers, strict=True)
-    return write_line("\n".join(loaded.task.show(loaded, e.x, a, colour=colour) for e, a in pairs))
+    lines = [model.task.show(model, e.x, a, colour=colour) for e, a in zip(examples, answers, strict=True)]
+    if not any(map(is_empty, found)):
+        return lines
+    said = {example.where: line for example, line in zip(examples, lines, strict=True)}
+    return [said.get(e.where, "") for e in found if is_empty(e) or e.where in said]
 
 
 for _command in (evaluate, predict):
@@ -167,6 +182,19 @@ def narrowed(model: Any, path: Path, precision: str, loss_bound: float | None) -
     return found
 
 
+def tell_skipped(how: Reading, output: Path | None) -> None:
+    """Say on stderr how many examples were skipped, and where to read why, or why."""
+    if not len(how.rejects):
+        return
+    told = "" if output is None else f"; see {output / REJECTS}"
+    note(f"note: {counted(len(how.rejects), 'example')} skipped{told}")
+    if output is None:
+        for row in how.rejects.rows[:_MOST_TOLD]:
+            note(f"  {row['where']}: {row['problem']}")
+        if len(how.rejects) > _MOST_TOLD:
+            note(f"  and {len(how.rejects) - _MOST_TOLD:,} more; -o FOLDER keeps all in {REJECTS}")
+
+
 def count_skipped(how: Reading) -> dict[str, int]:
     """Return how many examples were skipped; nothing where none was."""
     return {"skipped": len(how.rejects)} if len(how.rejects) else {}
@@ -178,20 +206,53 @@ def documents(examples: Sequence[Example], answers: Sequence[Mapping[str, Any]])
 
 
 def keep(
-    model: SupervisedModel, examples: Sequence[Example], answers: Sequence[dict[str, Any]], how: Reading, folder: Path
+    model: SupervisedModel,
+    examples: Sequence[Example],
+    answers: Sequence[dict[str, Any]],
+    how: Reading,
+    folder: Path,
+    metrics: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write answers, rejects and pictures into a folder; say which pictures there are.
+    """Write answers, rejects, metrics and pictures into a folder; say which pictures there are.
+
+    What `keep` wrote there before is removed first, by the list that it leaves: no picture of other answers stays.
 
     Raises:
         StorageError: it cannot be written.
     """
     make_folder(folder)
+    remove_written(folder)
     lines = [json.dumps(finite(row), ensure_ascii=False) + "\n" for row in documents(examples, answers)]
-    write_file(folder / "predictions.jsonl", [line.encode("utf-8", "backslashreplace") for line in lines])
+    files = [folder / "predictions.jsonl"]
+    write_file(files[0], [line.encode("utf-8", "backslashreplace") for line in lines])
     if len(how.rejects):
-        how.rejects.write(folder / REJECTS)
+        files.append(folder / REJECTS)
+        how.rejects.write(files[-1])
+    if metrics is not None:
+        files.append(folder / "metrics.json")
+        write_json_file(files[-1], finite(metrics))
     for picture in model.task.draw(model, examples, answers, folder):
+        files.append(picture)
         note(f"drawn: {picture}")
+    write_json_file(folder / WRITTEN, {"files": [file.name for file in files]})
+
+
+def remove_written(folder: Path) -> None:
+    """Remove the files of earlier answers that a folder lists as such.
+
+    Raises:
+        StorageError: one cannot be removed.
+        ModelFileError: the list is damaged.
+    """
+    listed = folder / WRITTEN
+    if not listed.is_file():
+        return
+    with storing(listed):
+        found = parse_json(listed.read_bytes(), str(listed))
+        names = found.get("files", []) if isinstance(found, dict) else []
+        for name in names:
+            if isinstance(name, str) and Path(name).name == name:  # never outside the folder
+                (folder / name).unlink(missing_ok=True)
 
 
 def _number(value: Any) -> str:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from elman.cli.output import note
 from elman.equations.notation import declared_name
-from elman.errors import MissingExtraError, ModelFileError, UsageError
+from elman.errors import MissingExtraError, ModelFileError, UsageError, counted
 from elman.plans.native import available, target
 from elman.readers.cells import equations_of, is_file_name, read_cell
 from elman.storage import storing
@@ -227,11 +227,6 @@ def tested(problem: TaskProblem, quiet: bool) -> dict[str, Any]:
     if metrics and not quiet:
         note(f"test: {in_words(metrics)}")
     return {"test": metrics} if metrics else {}
-
-
-def counted(number: float, name: str) -> str:
-    """Return "1 step", "2 steps"."""
-    return f"{number:g} {name}{'s' * (number != 1)}"
 
 
 def plan(training: TrainingConfig, folder: Path) -> str:

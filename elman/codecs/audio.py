@@ -186,7 +186,7 @@ class SoundFeatures:
         if recording.rate < self.rate:
             raise DataError(
                 f"{where}: rate must be at least {self.rate:,} Hz, at which sounds are listened to; "
-                f"got {recording.rate:,} ({recording.path})",
+                f"got {recording.rate:,}{'' if where == str(recording.path) else f' ({recording.path})'}",
                 f"train with --rate {recording.rate}, or leave such sounds out with --on-error skip",
             )
 

@@ -46,6 +46,10 @@ class Labels:
         """Number of classes, K."""
         return len(self.names)
 
+    def __contains__(self, name: str) -> bool:
+        """Return whether training met it."""
+        return name in self._numbers
+
     def encode(self, name: str, where: str) -> int:
         """Return the number of a class.
 

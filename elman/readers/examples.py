@@ -12,6 +12,8 @@ from elman.errors import DataError, UsageError
 from elman.storage import write_file
 
 _SHOWN = 80
+EMPTY = ""
+"""x of a line without anything on it, where each line is to get an answer: that answer is an empty line."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,11 @@ class Reading:
             if name not in names:
                 known = f"must be for one of {', '.join(names)}" if names else "has no effect on data without columns"
                 raise UsageError(f"column: {known}; got {name!r}")
+
+
+def is_empty(example: Example) -> bool:
+    """Return whether an example is an empty line."""
+    return isinstance(example.x, str) and example.x == EMPTY
 
 
 def shown(value: object) -> str:

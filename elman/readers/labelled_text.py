@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from elman.errors import DataError, MissingInputError, UsageError, nearest
-from elman.readers.examples import Example, Reading, shown
+from elman.readers.examples import EMPTY, Example, Reading, shown
 from elman.readers.lines import lines
 from elman.readers.tables import TABLES, Row, form_of, rows
 
@@ -25,7 +25,7 @@ def read_labelled_text(path: Path, how: Reading) -> Iterator[Example]:
         files        FOLDER/LABEL.txt, one text a line
         fasttext     a line is "__label__LABEL text"
         label-first  a line is "LABEL text"
-        lines        a line is a text without a label
+        lines        a line is a text without a label; an empty one stands for itself
 
     Without a form the name tells: .csv, .tsv, .jsonl, .parquet; a folder holds folders or files; other files are
     fastText if their first line begins so, else label-first, or lines where no labels are needed.
@@ -49,6 +49,8 @@ def read_labelled_text(path: Path, how: Reading) -> Iterator[Example]:
     elif form == "files":
         for file in _inside(path):
             yield from (Example(w, text, _label_of(file)) for w, text in _texts(file, how))
+    elif form == "lines":
+        yield from (Example(f"{path}:{number}", text.strip() or EMPTY) for number, text in lines(path, how))
     else:
         for where, text in _texts(path, how):
             yield from _of_line(where, text, form, how)
@@ -125,9 +127,6 @@ def _whole(file: Path, how: Reading) -> str | None:
 
 
 def _of_line(where: str, text: str, form: str, how: Reading) -> Iterator[Example]:
-    if form == "lines":
-        yield Example(where, text)
-        return
     label, rest = [*re.split(r"[ \t]", text, maxsplit=1), ""][:2]
     if form == "fasttext":
         if not label.startswith(MARK) or label == MARK:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elman.errors import DataError, MissingInputError, UsageError, nearest
-from elman.readers.examples import Example, Reading, shown
+from elman.readers.examples import EMPTY, Example, Reading, shown
 from elman.readers.lines import count_lines, lines
 from elman.readers.tables import TABLES, Row, form_of, rows
 
@@ -28,7 +28,8 @@ class PairReading(Reading):
 def read_pairs(path: Path, how: PairReading) -> Iterator[Example]:
     """Yield texts with what they become.
 
-        lines                     a line is a text; line n of `how.target` is what it becomes
+        lines                     a line is a text; line n of `how.target` is what it becomes; without such a file an
+                                  empty line stands for itself
         pairs                     a line is "SOURCE<tab>TARGET", without a header
         csv, tsv, jsonl, parquet  columns "source" and "target"
 
@@ -83,7 +84,7 @@ def _told(path: Path, how: PairReading) -> str:
 
 def _of_lines(path: Path, how: PairReading) -> Iterator[Example]:
     if how.target is None:
-        yield from (Example(f"{path}:{n}", text.strip()) for n, text in lines(path, how) if text.strip())
+        yield from (Example(f"{path}:{n}", text.strip() or EMPTY) for n, text in lines(path, how))
         return
     counts = count_lines(path), count_lines(how.target)
     if counts[0] != counts[1]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from elman.errors import DataError, MissingInputError, UsageError, nearest
-from elman.readers.examples import Example, Reading, shown
+from elman.readers.examples import EMPTY, Example, Reading, shown
 from elman.readers.lines import lines
 from elman.readers.spans import example_of
 from elman.readers.tables import rows
@@ -28,7 +28,7 @@ def read_tagged_text(path: Path, how: Reading) -> Iterator[Example]:
         conllu   CoNLL-U; columns "word" and "tag" name its columns, form and upos by default
         jsonl    a line is {"tokens": [...], "tags": [...]}, or {"text": ..., "spans": [{"start": 0, "end": 5,
                  "label": "person"}, ...]}, whose spans become tags B-person, I-person; places count code points
-        lines    a line is a sentence without tags
+        lines    a line is a sentence without tags; an empty one stands for itself
 
     Without a form the name tells: .conllu, .jsonl; other files are conll, or lines (.txt) where no tags are needed.
 
@@ -45,8 +45,7 @@ def read_tagged_text(path: Path, how: Reading) -> Iterator[Example]:
     form = _form(path, how)
     if form == "lines":
         for number, text in lines(path, how):
-            if text.strip():
-                yield Example(f"{path}:{number}", tuple(word.text for word in words_of(text)))
+            yield Example(f"{path}:{number}", tuple(word.text for word in words_of(text)) or EMPTY)
     elif form == "jsonl":
         for row in rows(path, "jsonl", how, ()):
             try:

@@ -111,7 +111,7 @@ class Captioning(SupervisedTask[CaptioningOptions]):
     training = CaptioningTraining
     selection = "bleu"
     unit = "words"
-    searching = ("beam",)
+    searching = ("beam", "n_best")
     manifests = True
 
     def read(self, path: Path, how: Reading, config: CaptioningOptions) -> Iterator[Example]:
@@ -168,7 +168,7 @@ class Captioning(SupervisedTask[CaptioningOptions]):
 
     def answers(self, network: Any, x: Ragged, setting: Setting[CaptioningOptions]) -> list[Answer]:
         """Return the captions that beam search finds, best first."""
-        return self._written(network, x, setting, setting.search.beam or _BEAM)
+        return self._written(network, x, setting, setting.search.width(_BEAM))
 
     @staticmethod
     def _written(network: Any, x: Ragged, setting: Setting[CaptioningOptions], width: int) -> list[Answer]:
@@ -181,8 +181,11 @@ class Captioning(SupervisedTask[CaptioningOptions]):
         return {"bleu": bleu([answer["text"].lower() for answer in answers], references)}
 
     def show(self, model: SupervisedModel, x: Any, answer: Answer, *, colour: bool = False) -> str:
-        """Return the image's file and its caption."""
-        return f"{x.path}\t{answer['text']}"
+        """Return the image's file and its caption; with n_best so many, each with its ln P."""
+        if (count := model.setting.search.n_best) is None:
+            return f"{x.path}\t{answer['text']}"
+        best = answer["n_best"][:count]
+        return "\n".join(f"{x.path}\t{one['log_probability']:.4f}\t{one['text']}" for one in best)
 
     def draw(
         self, model: SupervisedModel, examples: Sequence[Example], answers: Sequence[Answer], folder: Path

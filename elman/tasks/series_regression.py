@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from elman.training import TrainingConfig
 if TYPE_CHECKING:
     from elman.tasks.supervised_model import SupervisedModel
 
+KINDS = ("forecasts", "low", "high")
 QUANTILES = (0.1, 0.5, 0.9)
 DEVIATIONS = 1.2816
 """So many deviations on both sides of its mean hold eight of ten values of a normal distribution."""
@@ -142,6 +143,18 @@ class SeriesRegression(SupervisedTask[SeriesRegressionOptions]):
         """Return the columns that are read: windows of the same values are the same."""
         return example.x.series
 
+    def check_parts(self, parts: Mapping[str, Sequence[Example]], config: SeriesRegressionOptions) -> None:
+        """Refuse a time for the test to begin that is after the end of all series."""
+        if config.test_from is not None and not parts["test"]:
+            last = parts["validation"][-1].where
+            raise UsageError(
+                f"test_from: must leave steps to test on; got {config.test_from}, the last window is {last}"
+            )
+
+    def remarks(self, parts: Mapping[str, Sequence[Example]], setting: Setting[SeriesRegressionOptions]) -> list[str]:
+        """Say how many targets are missing, and where steps are uneven though steps are counted."""
+        return [*_missing(parts), *(_uneven(parts) if setting.config.lag or setting.config.ahead else [])]
+
     def batch_size(self, count: int, config: SeriesRegressionOptions) -> int:
         """Return the option's, or less where windows are few."""
         return config.batch_of(count, config.batch_size)
@@ -179,7 +192,7 @@ class SeriesRegression(SupervisedTask[SeriesRegressionOptions]):
         if not isinstance(window, Window):
             raise DataError(f"{example.where}: must be a window of a series; got {type(window).__name__}")
         x = setting.codecs["columns"].encode(window.series)
-        times = () if window.times is None else tuple(map(shown_time, window.times))
+        times = () if window.times is None else tuple(shown_time(time, window.dated) for time in window.times)
         if example.y is None:
             return Item((x, window.warm_up, times), None, len(x))
         targets: Columns = setting.codecs["targets"]
@@ -255,10 +268,11 @@ class SeriesRegression(SupervisedTask[SeriesRegressionOptions]):
         return found
 
     def show(self, model: SupervisedModel, x: Any, answer: Answer, *, colour: bool = False) -> str:
-        """Return a line for each step: its time and what is said of each target."""
+        """Return a line for each step: its time and what is said of each target, then the ends of its range, if any."""
         steps = len(next(iter(answer["forecasts"].values())))
         times = answer.get("times") or [str(n) for n in range(1, steps + 1)]
-        values = ["\t".join(f"{said[n]:.6g}" for said in answer["forecasts"].values()) for n in range(steps)]
+        said = [values for kind in KINDS if kind in answer for values in answer[kind].values()]
+        values = ["\t".join(f"{each[n]:.6g}" for each in said) for n in range(steps)]
         return "\n".join(f"{time}\t{value}" for time, value in zip(times, values, strict=True))
 
     def draw(
@@ -276,6 +290,36 @@ class SeriesRegression(SupervisedTask[SeriesRegressionOptions]):
             "elman evaluate mood-model mood.csv -o answers",
             "elman predict mood-model mood.csv",
         ]
+
+
+def _missing(parts: Mapping[str, Sequence[Example]]) -> list[str]:
+    """How many targets are NaN, and which window has the first."""
+    said = [(e.where, v) for examples in parts.values() for e in examples for v in e.y.targets.values()]
+    empty = sum(int(np.isnan(values).sum()) for _, values in said)
+    if not empty:
+        return []
+    first = next(where for where, values in said if np.isnan(values).any())
+    total = sum(len(values) for _, values in said)
+    return [f"{empty:,} of {total:,} targets are missing, the first in {first}: left out of loss and metrics"]
+
+
+def _uneven(parts: Mapping[str, Sequence[Example]]) -> list[str]:
+    """How many steps are longer than the usual one, where steps are counted."""
+    times: dict[str, list[Any]] = {}
+    for example in (example for examples in parts.values() for example in examples if example.x.times is not None):
+        times.setdefault(example.x.name, []).append(example.x.times)
+    joined = {name: np.sort(np.concatenate(found)) for name, found in times.items()}
+    steps = {name: np.diff(found).astype(np.float64) for name, found in joined.items()}
+    if not any(map(len, steps.values())):
+        return []
+    usual = np.median(np.concatenate(list(steps.values())))
+    longer = {name: np.flatnonzero(found > 1.5 * usual) for name, found in steps.items()}
+    count = sum(map(len, longer.values()))
+    if not count:
+        return []
+    name, places = next((name, places) for name, places in longer.items() if len(places))
+    first = shown_time(joined[name][places[0]], dated=False)
+    return [f"{count:,} steps are longer than most, the first of {name} after {first}: --lag and --ahead count rows"]
 
 
 def _naive(name: str, truths: Sequence[Truth]) -> dict[str, Any]:

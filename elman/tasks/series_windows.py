@@ -28,12 +28,14 @@ class Window:
         series: Columns to read; no target among them.
         warm_up: How many of its first steps are only read.
         times: (W,) of the steps that are said, as many steps later as is looked ahead; None without times.
+        dated: Whether all steps of the series are at midnight, so that dates say their times.
     """
 
     name: str
     series: Series
     warm_up: int
     times: npt.NDArray[Any] | None = None
+    dated: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +101,14 @@ def windows(example: Example, how: Cutting, labelled: bool) -> Iterator[Example]
     if steps <= ahead:
         raise DataError(f"{series.where}: must have more than {ahead} steps, so far is looked ahead; got {len(series)}")
     times = None if series.times is None else _going_on(series.times, ahead)
+    dated = times is not None and _are_dates(times)
     for part, begin, end in _parts(example, how, steps):
         for start in range(max(begin, ahead), end, how.window):
             stop, first = min(start + how.window, end), max(start - how.warm_up, ahead)
             said = None if times is None else times[start:stop]
-            x = Window(example.group or example.where, read.part(first - ahead, stop - ahead), start - first, said)
+            x = Window(
+                example.group or example.where, read.part(first - ahead, stop - ahead), start - first, said, dated
+            )
             truth = Truth(
                 {name: values[start:stop] for name, values in known.items()},
                 {name: {n: f[start:stop] for n, f in found.items()} for name, found in naive.items()},
@@ -112,7 +117,12 @@ def windows(example: Example, how: Cutting, labelled: bool) -> Iterator[Example]
 
 
 def _where(series: Series, step: int, times: npt.NDArray[Any] | None) -> str:
-    return f"{series.where}: {step + 1 if times is None else shown_time(times[0])}"
+    return f"{series.where}: {step + 1 if times is None else shown_time(times[0], _are_dates(times[:1]))}"
+
+
+def _are_dates(times: npt.NDArray[Any]) -> bool:
+    """Whether all times are at midnight."""
+    return times.dtype.kind == "M" and bool((times == times.astype("datetime64[D]")).all())
 
 
 def _going_on(times: npt.NDArray[Any], steps: int) -> npt.NDArray[Any] | None:
@@ -126,9 +136,12 @@ def _going_on(times: npt.NDArray[Any], steps: int) -> npt.NDArray[Any] | None:
     return np.concatenate([times, times[-1] + usual * np.arange(1, steps + 1)])
 
 
-def shown_time(time: np.datetime64 | np.float64) -> str:
-    """Return a time as people write it: without a clock where it is midnight, without more digits than it has."""
-    return f"{time:g}" if isinstance(time, np.floating) else str(time).removesuffix(".000000").removesuffix("T00:00:00")
+def shown_time(time: np.datetime64 | np.float64, dated: bool = True) -> str:
+    """Return a time as people write it, without more digits than it has; without a midnight where it is a date."""
+    if isinstance(time, np.floating):
+        return f"{time:g}"
+    text = str(time).removesuffix(".000000")
+    return text.removesuffix("T00:00:00") if dated else text
 
 
 def _with_lags(series: Series, how: Cutting) -> Series:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
@@ -14,7 +15,7 @@ from torch import Tensor
 from elman.architectures import Numbers, Ragged, StackedFrames
 from elman.codecs.audio import SoundFeatures
 from elman.codecs.sound_augmentation import drawn_speed, masked
-from elman.errors import DataError
+from elman.errors import DataError, UsageError
 from elman.readers import Example, Reading
 from elman.readers.recordings import FASTEST, SLOWEST, Recording
 from elman.readers.sounds import read_sounds
@@ -94,19 +95,28 @@ class SoundTask(SupervisedTask[Config]):
 
     def fit(self, examples: Sequence[Example], config: Config) -> dict[str, Any]:
         """Return how sounds are heard, and what is known of their answers."""
-        sound = SoundFeatures(
-            config.rate or min(USUAL_RATE, *(example.x.rate for example in examples)),
-            form=config.features,
-            bands=config.bands,
-            coefficients=min(config.coefficients, config.bands),
-            window=config.window,
-            hop=config.hop,
-            normalisation=config.normalisation,
-        )
+        sound = _features(examples, config)
         heard = [example for example in examples if example.x.rate >= sound.rate]
         if not heard:  # `encode` says so of each
             sound.check(examples[0].x, examples[0].where)
         return {"sound": sound.fit(example.x for example in heard), **self.fit_answers(heard, config)}
+
+    def described(self, setting: Setting[Config]) -> str:
+        """Return at which rate sounds are listened to, and the sizes of what was learnt."""
+        return f"{setting.codecs['sound'].rate:,} Hz, {super().described(setting)}"
+
+    def remarks(self, parts: Mapping[str, Sequence[Example]], setting: Setting[Config]) -> list[str]:
+        """Say that few sounds of a low rate lower that of all."""
+        rates = Counter(example.x.rate for example in parts.get("train", ()))
+        heard = setting.codecs["sound"].rate
+        usual = min(USUAL_RATE, rates.most_common(1)[0][0]) if rates else heard
+        if setting.config.rate is not None or heard >= usual:
+            return []
+        first = next(example.where for example in parts["train"] if example.x.rate == heard)
+        return [
+            f"sounds are listened to at {heard:,} Hz, the rate of {rates[heard]:,} of {rates.total():,}, the first "
+            f"{first}; --rate {usual} refuses such"
+        ]
 
     def encode(self, example: Example, setting: Setting[Config]) -> Item:
         """Return the recording and its answer as numbers; features are made when they are wanted."""
@@ -145,3 +155,29 @@ class SoundTask(SupervisedTask[Config]):
         x = padded([sound.kept(item.x) if isinstance(item.x, Recording) else item.x for item in items])
         known = all(item.y is not None for item in items)
         return x, self.collate_answers([item.y for item in items]) if known else None
+
+
+def _features(examples: Sequence[Example], config: SoundOptions) -> SoundFeatures:
+    """What listens to sounds, at the lowest rate of these where the options name none.
+
+    Raises:
+        UsageError: options do not go together, or not with that rate.
+    """
+    slowest = min(examples, key=lambda example: example.x.rate)
+    try:
+        return SoundFeatures(
+            config.rate or min(USUAL_RATE, slowest.x.rate),
+            form=config.features,
+            bands=config.bands,
+            coefficients=min(config.coefficients, config.bands),
+            window=config.window,
+            hop=config.hop,
+            normalisation=config.normalisation,
+        )
+    except UsageError as error:
+        if config.rate is not None:
+            raise
+        raise UsageError(
+            f"{error.message}; at {slowest.x.rate:,} Hz, the lowest rate of the sounds, that of {slowest.where}",
+            "choose a higher --rate, and leave slower sounds out with --on-error skip",
+        ) from None

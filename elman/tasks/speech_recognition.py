@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ from elman.tasks.supervised import Answer, Item, Setting
 from elman.tasks.supervised_model import SupervisedModel
 from elman.training import TrainingConfig
 
-USUAL_BEAM, USUAL_WEIGHT, MOST_PICTURES = 8, 0.5, 10
+USUAL_BEAM, USUAL_WEIGHT, MOST_PICTURES, MOST_SYMBOLS = 8, 0.5, 10, 8
 
 
 class SpeechRecognitionOptions(BothDirections, PlainLayers, SoundOptions):
@@ -61,25 +62,35 @@ class SpeechRecognition(SoundTask[SpeechRecognitionOptions]):
     selection = "cer"
     unit = "characters"
     answer = "transcript"
-    searching = ("beam", "language_model", "language_weight", "symbol_bonus")
+    searching = ("beam", "n_best", "language_model", "language_weight", "symbol_bonus")
 
     def fit_answers(self, examples: Sequence[Example], config: SpeechRecognitionOptions) -> dict[str, Any]:
         """Return the characters of the training transcripts."""
         return {"symbols": Labels.build(symbol for example in examples for symbol in example.y or "")}
 
     def encode_answer(self, example: Example, steps: int, setting: Setting[SpeechRecognitionOptions]) -> Tensor:
-        """Return the labels (U,) of the transcript."""
+        """Return the labels (U,) of the transcript, without symbols that training did not meet: no loss knows them."""
         symbols: Labels = setting.codecs["symbols"]
-        labels = [symbols.encode(symbol, example.where) + 1 for symbol in example.y or ""]
+        labels = [symbols.encode(symbol, example.where) + 1 for symbol in example.y or "" if symbol in symbols]
         needed = steps_needed(labels)
         if not 0 < needed <= steps:
             got = f"{len(labels)} symbols in {example.x.seconds:.2f} s, which need {needed}" if labels else "none"
             raise DataError(
-                f"{example.where}: transcript must have 1 symbol or more, and no more than fit into {steps} steps; "
-                f"got {got}",
+                f"{example.where}: transcript must have 1 symbol or more that training met, and no more than fit into "
+                f"{steps} steps; got {got}",
                 "check that sound and transcript belong together; --stack 1 or a shorter --hop give more steps",
             )
         return torch.tensor(labels)
+
+    def remarks(self, parts: Mapping[str, Sequence[Example]], setting: Setting[SpeechRecognitionOptions]) -> list[str]:
+        """Say also which symbols training did not meet."""
+        symbols: Labels = setting.codecs["symbols"]
+        said = (symbol for name in parts if name != "train" for example in parts[name] for symbol in example.y or "")
+        strange = Counter(symbol for symbol in said if symbol not in symbols)
+        told = ", ".join(map(repr, sorted(strange)[:MOST_SYMBOLS])) + (", ..." if len(strange) > MOST_SYMBOLS else "")
+        count = f"transcripts hold {strange.total():,} symbols that training did not meet ({told})"
+        further = [f"{count}: they count as errors, and not in the loss"] if strange else []
+        return super().remarks(parts, setting) + further
 
     def playable(self, item: Item, speed: float, setting: Setting[SpeechRecognitionOptions]) -> float:
         """Return the speed, or 1 where CTC would have too few steps left."""
@@ -106,12 +117,21 @@ class SpeechRecognition(SoundTask[SpeechRecognitionOptions]):
         return torch.nn.utils.rnn.pad_sequence(list(answers), batch_first=True), counts
 
     def answers(self, network: Any, x: Ragged, setting: Setting[SpeechRecognitionOptions]) -> list[Answer]:
-        """Return the best transcript that beam search finds, ln of its probability, and when each symbol is said."""
-        beam = prefix_beam(setting.search, setting.codecs["symbols"].names)
+        """Return the best transcript that beam search finds, ln of its probability, and when each symbol is said.
+
+        With the option n_best also so many best ones, with ln P of each.
+        """
+        names, count = setting.codecs["symbols"].names, setting.search.n_best
+        beam = prefix_beam(setting.search, names)
         found = []
         for logs in _logs(network, x):
-            best = beam.search(logs)[0]
-            found.append(self._answer(best.labels, logs, setting) | {"log_probability": best.log_probability})
+            best = beam.search(logs, count or 1)
+            answer = self._answer(best[0].labels, logs, setting) | {"log_probability": best[0].log_probability}
+            if count is not None:
+                answer["n_best"] = [
+                    {"transcript": _text(one.labels, names), "log_probability": one.log_probability} for one in best
+                ]
+            found.append(answer)
         return found
 
     def validated(self, network: Any, x: Ragged, setting: Setting[SpeechRecognitionOptions]) -> list[Answer]:
@@ -133,8 +153,10 @@ class SpeechRecognition(SoundTask[SpeechRecognitionOptions]):
         return {"cer": character_error_rate(found, truths), "wer": word_error_rate(found, truths)}
 
     def show(self, model: SupervisedModel, x: Any, answer: Answer, *, colour: bool = False) -> str:
-        """Return transcript and file."""
-        return f"{answer['transcript']}\t{x.path}"
+        """Return transcript and file; with n_best each transcript with its ln P."""
+        if "n_best" not in answer:
+            return f"{answer['transcript']}\t{x.path}"
+        return "\n".join(f"{one['log_probability']:.4f}\t{one['transcript']}\t{x.path}" for one in answer["n_best"])
 
     def draw(
         self, model: SupervisedModel, examples: Sequence[Example], answers: Sequence[Answer], folder: Path
@@ -165,7 +187,7 @@ def prefix_beam(search: SearchOptions, symbols: Sequence[str]) -> PrefixBeam:
     Raises:
         MissingInputError, ModelFileError, UsageError: the language model cannot be used.
     """
-    width = search.beam or USUAL_BEAM
+    width = search.width(USUAL_BEAM)
     if search.language_model is None:
         return PrefixBeam(width, bonus=search.symbol_bonus or 0.0)
     weight = USUAL_WEIGHT if search.language_weight is None else search.language_weight

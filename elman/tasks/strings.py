@@ -17,6 +17,7 @@ from elman.codecs.vocabulary import Vocabulary
 from elman.decoding import Beam, Choice, generate
 from elman.errors import UsageError
 from elman.readers import Example, Reading
+from elman.readers.examples import is_empty
 from elman.readers.labelled_text import read_labelled_text
 from elman.tasks.generated import write_names
 from elman.tasks.options import SupervisedOptions
@@ -61,7 +62,7 @@ class Strings(SupervisedTask[StringsOptions]):
     config = StringsOptions
     training = StringsTraining
     unit = "letters"
-    searching = ("beam",)
+    searching = ("beam", "n_best")
     sampling = ("length", "samples", "prompt", "temperature", "top_k", "top_p", "greedy", "seed", "label")
 
     def read(self, path: Path, how: Reading, config: StringsOptions) -> Iterator[Example]:
@@ -71,6 +72,8 @@ class Strings(SupervisedTask[StringsOptions]):
         name of a class.
         """
         for found in read_labelled_text(path, how if how.form != "auto" else replace(how, labelled=False)):
+            if is_empty(found) and how.labelled:
+                continue
             named = ANY if found.y is None and how.labelled else found.y
             x, y = (found.x, None) if named is None else (named, found.x)
             yield replace(found, x=x, y=y)
@@ -115,7 +118,7 @@ class Strings(SupervisedTask[StringsOptions]):
 
     def answers(self, network: Any, x: Tensor, setting: Setting[StringsOptions]) -> list[Answer]:
         """Return the most probable strings of each class that beam search finds, best first."""
-        beam = Beam(setting.search.beam or _BEAM, "none", longest=_LONGEST)
+        beam = Beam(setting.search.width(_BEAM), "none", longest=_LONGEST)
         return written(network, network.begin(x), len(x), beam, setting.codecs["letters"], "")
 
     def measure(self, answers: Sequence[Answer], truths: Sequence[Any]) -> dict[str, float]:
@@ -123,8 +126,10 @@ class Strings(SupervisedTask[StringsOptions]):
         return {}
 
     def show(self, model: SupervisedModel, x: Any, answer: Answer, *, colour: bool = False) -> str:
-        """Return the class and its most probable strings."""
-        return f"{x}\t{', '.join(found['text'] for found in answer['n_best'])}"
+        """Return the class and its most probable strings; with n_best so many, each in a line with its ln P."""
+        if (count := model.setting.search.n_best) is None:
+            return f"{x}\t{', '.join(found['text'] for found in answer['n_best'])}"
+        return "\n".join(f"{x}\t{one['log_probability']:.4f}\t{one['text']}" for one in answer["n_best"][:count])
 
     def sample(self, network: Any, setting: Setting[StringsOptions], options: Mapping[str, Any]) -> list[Answer]:
         """Write strings of the class `label`, or of all classes in turn."""

@@ -171,6 +171,22 @@ class SupervisedTask(ABC, Generic[Config]):
         """Return how answers are chosen, where options or data decide it: "crf". Here: nothing."""
         return ""
 
+    def remarks(self, parts: Mapping[str, Sequence[Example]], setting: Setting[Config]) -> list[str]:
+        """Return what should be known of examples, a line each; here: nothing.
+
+        Args:
+            parts: Examples by "train", "validation", "test"; in use, those measured as "test".
+            setting: Options, codecs, cell.
+        """
+        return []
+
+    def check_parts(self, parts: Mapping[str, Sequence[Example]], config: Config) -> None:
+        """Refuse options that ask for a part of the data and get none; here: nothing is asked for.
+
+        Raises:
+            UsageError: one does.
+        """
+
     def validated(self, network: Any, x: Any, setting: Setting[Config]) -> list[Answer]:
         """Return answers for a validation during training, where the final ones take long; here: the same."""
         return self.answers(network, x, setting)

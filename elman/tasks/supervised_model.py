@@ -129,6 +129,10 @@ class SupervisedModel:
         metrics, answers = judge(self.task, self.network, [item for _, item in kept], truths, self.setting)
         return Judged({**metrics, "examples": len(examples)}, examples, answers)
 
+    def remarks(self, examples: Sequence[Example]) -> list[str]:
+        """Return what should be known of examples that were judged, a line each."""
+        return self.task.remarks({"test": examples}, self.setting)
+
     @torch.no_grad()
     def sample(self, **options: Any) -> list[Any]:
         """Write something new; see the task's `sample`."""

@@ -52,6 +52,7 @@ class SupervisedProblem:
         self.unit = task.unit
         self.rejects = Rejects(config.on_error == "skip")
         parts = self._parts()
+        task.check_parts(vars(parts), config)
         self.repeated = parts.repeated(task.identity)
         self.setting = Setting(config, task.fit(parts.train, config), read_cell(config.cell))
         self.selection = task.selected(self.setting)
@@ -115,13 +116,20 @@ class SupervisedProblem:
             f"{self.task.described(self.setting)}{skipped}",
             f"model: {config.layers} x {config.hidden_size} {self.setting.cell.name}{output and ', ' + output}, "
             f"{size:,} parameters; engine {engine_of(self.model)}",
-            f"reading: batches of {self.batches.size}, {self.batches.count:,} an epoch",
+            f"reading: batches of {self.batches.size}{self._smaller()}, {self.batches.count:,} an epoch",
+            *(f"note: {remark}" for remark in self.task.remarks(self.examples, self.setting)),
         ]
         if self.repeated:
             lines.append(
                 f"note: {self.repeated:,} examples of validation and test stand in training too: metrics flatter"
             )
         return lines
+
+    def _smaller(self) -> str:
+        """Why batches have fewer examples than the option says."""
+        if self.batches.size >= min(self.config.batch_size, len(self.examples["train"])):
+            return ""
+        return f" (not {self.config.batch_size}: --least-batches {getattr(self.config, 'least_batches', 1)})"
 
     # ---- what the loop asks for
 

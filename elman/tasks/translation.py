@@ -13,7 +13,7 @@ from elman.architectures import Encoder, EncoderDecoder, Ragged, TokenVectors
 from elman.codecs.sentences import Sentences
 from elman.config import FullPath
 from elman.decoding import Beam, search
-from elman.errors import DataError, UsageError
+from elman.errors import DataError
 from elman.metrics import accuracy, bleu, bleu_signature, chrf
 from elman.readers import Example, Reading
 from elman.readers.pairs import PairReading, read_pairs
@@ -209,9 +209,7 @@ def beam_of(options: SearchOptions, setting: Setting[TranslationOptions]) -> Bea
     Raises:
         UsageError: more texts are to be shown than the beam holds.
     """
-    width = options.beam or _WIDTH
-    if options.n_best is not None and options.n_best > width:
-        raise UsageError(f"n_best: must be at most the beam, {width}; got {options.n_best}", "make the beam wider")
+    width = options.width(_WIDTH)
     longest = setting.codecs["target"].longest * 3 // 2 + 5
     alpha = 1.0 if options.alpha is None else options.alpha
     return Beam(width, options.normalisation or "gnmt", alpha, longest)

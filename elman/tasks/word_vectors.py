@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import ClassVar
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from elman.codecs.vocabulary import Vocabulary
@@ -27,6 +27,12 @@ class WordVectorOptions(Options):
     more_vectors: int = Field(
         20_000, ge=0, le=10_000_000, description="first words of the file to take besides those of the training data"
     )
+
+    @model_validator(mode="after")
+    def _refuse_more_of_nothing(self) -> WordVectorOptions:
+        if self.vectors is None and self.more_vectors != type(self).model_fields["more_vectors"].default:
+            raise ValueError("more_vectors has an effect with vectors only; got it alone")
+        return self
 
 
 def further_words(options: WordVectorOptions, met: Collection[str]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from elman.errors import DataError, DivergedError, MissingInputError, ModelFileError, UsageError
+from elman.errors import DataError, DivergedError, MissingInputError, ModelFileError, UsageError, counted
 from elman.storage import make_folder, remove_folder, storing, sync_file, sync_folder, write_json
 from elman.training.checkpoint import Checkpoints, verify
 from elman.training.config import TrainingConfig
@@ -132,13 +132,13 @@ class Session:
         """Return which budget is used up or that patience is, None to go on."""
         config, state = self.config, self.state
         if config.patience is not None and state.since_best >= config.patience:
-            return f"no better validation {self.problem.selection} in {state.since_best} evaluations"
+            return f"no better validation {self.problem.selection} in {counted(state.since_best, 'evaluation')}"
         if config.steps is not None and state.step >= config.steps:
-            return f"{config.steps} steps"
+            return counted(config.steps, "step")
         if config.epochs is not None and state.epoch >= config.epochs:
-            return f"{config.epochs} epochs"
+            return counted(config.epochs, "epoch")
         if config.minutes is not None and self.seconds >= 60 * config.minutes:
-            return f"{config.minutes:g} minutes"
+            return counted(config.minutes, "minute")
         return None
 
     def is_evaluated(self) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from elman.cli import main
 from elman.tasks import TASKS, task_of
 from elman.tasks.supervised import SupervisedTask
 from tests.cli.conftest import Elman
@@ -111,3 +112,63 @@ def test_a_language_model_has_no_columns_and_answers_nothing(elman: Elman, corpu
     assert refused.code == 2 and "--column has no effect" in refused.err
     refused = elman("predict", model, corpus)
     assert refused.code == 2 and "elman sample" in refused.err
+
+
+# ---- empty lines, skipped examples, folders of answers
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with reviews.csv and a model of one step."""
+    folder = tmp_path_factory.mktemp("reviews")
+    TASKS["text-classification"].example(folder)
+    words = f"train text-classification {folder}/reviews.csv -o {folder}/model --steps 1 --hidden-size 8 -q".split()
+    assert main(words) == 0
+    return folder
+
+
+def test_a_line_gets_a_line_and_an_empty_one_an_empty_one(elman: Elman, reviews: Path) -> None:
+    done = elman("predict", reviews / "model", stdin=b"a dull film\n\n \na clever film\n")
+    assert done.code == 0, done.err
+    first, *empty, last = done.out.splitlines()
+    assert first.endswith("a dull film") and empty == ["", ""] and last.endswith("a clever film")
+    refused = elman("predict", reviews / "model", stdin=b"\n\n")
+    assert refused.code == 65 and "must hold at least one example" in refused.err
+
+
+@pytest.mark.parametrize("verb", ["predict", "evaluate"])
+def test_what_is_skipped_is_told_with_its_reason(verb: str, elman: Elman, reviews: Path, tmp_path: Path) -> None:
+    rows = ["text,label", "fine,positive", *(",positive" for _ in range(7))]
+    (tmp_path / "some.csv").write_text("\n".join(rows) + "\n")
+    done = elman(verb, reviews / "model", tmp_path / "some.csv", "--on-error", "skip")
+    assert done.code == 0, done.err
+    note, *reasons, more = done.err.splitlines()
+    assert note == "note: 7 examples skipped"
+    assert reasons[0] == f"  {tmp_path / 'some.csv'}:3: text must not be empty; got nothing" and len(reasons) == 5
+    assert more == "  and 2 more; -o FOLDER keeps all in rejects.jsonl"
+    kept = elman(verb, reviews / "model", tmp_path / "some.csv", "--on-error", "skip", "-o", tmp_path / "kept")
+    assert f"7 examples skipped; see {tmp_path / 'kept' / 'rejects.jsonl'}" in kept.err
+    assert len((tmp_path / "kept" / "rejects.jsonl").read_text().splitlines()) == 7
+
+
+def test_a_folder_holds_the_answers_of_one_command(elman: Elman, reviews: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "answers"
+    assert elman("evaluate", reviews / "model", reviews / "reviews.csv", "-o", folder).code == 0
+    assert {"metrics.json", "confusion.png", "words.html"} <= {path.name for path in folder.iterdir()}
+    (folder / "mine.txt").write_text("mine")
+    assert elman("predict", reviews / "model", "-", "-o", folder, stdin=b"a dull film\n").code == 0
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "mine.txt",
+        "predictions.jsonl",
+        "words.html",
+        "written.json",
+    ]
+    (folder / "written.json").write_text(json.dumps({"files": ["../keep.txt", "mine.txt"]}))
+    (tmp_path / "keep.txt").write_text("kept")
+    assert elman("predict", reviews / "model", "-", "-o", folder, stdin=b"a dull film\n").code == 0
+    assert (tmp_path / "keep.txt").exists()  # a list leads nowhere else
+
+
+def test_options_that_need_another_are_refused(elman: Elman, reviews: Path, tmp_path: Path) -> None:
+    refused = elman("train", "text-classification", reviews / "reviews.csv", "-o", tmp_path / "m", "--more-vectors", 5)
+    assert refused.code == 2 and "--more-vectors has an effect with vectors only" in refused.err

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from elman.errors import DataError, MissingInputError, UsageError
-from elman.readers.examples import Example, Reading, Rejects
+from elman.readers.examples import Example, Reading, Rejects, is_empty
 from elman.readers.labelled_text import read_labelled_text
 
 PAIRS = [("good", "a fine, warm film"), ("bad", 'not "my" kind'), ("good", "crème brûlée")]
@@ -85,7 +85,9 @@ def test_columns_have_the_names_that_are_given(tmp_path: Path) -> None:
 def test_without_labels_lines_are_texts_and_tables_need_no_label_column(tmp_path: Path) -> None:
     how = Reading(labelled=False)
     (tmp_path / "a.txt").write_text("good day\n\nbye\n", encoding="utf-8")
-    assert [(e.x, e.y) for e in read_labelled_text(tmp_path / "a.txt", how)] == [("good day", None), ("bye", None)]
+    found = list(read_labelled_text(tmp_path / "a.txt", how))
+    assert [(e.x, e.y) for e in found] == [("good day", None), ("", None), ("bye", None)]
+    assert [is_empty(e) for e in found] == [False, True, False]
     (tmp_path / "a.csv").write_text("text\ngood day\n", encoding="utf-8")
     assert [(e.x, e.y) for e in read_labelled_text(tmp_path / "a.csv", how)] == [("good day", None)]
 

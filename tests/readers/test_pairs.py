@@ -58,6 +58,7 @@ def test_columns_have_the_names_that_are_told(tmp_path):
 def test_without_targets_lines_are_sources(tmp_path):
     assert found(written(tmp_path, "a.txt", "a cat\n\na dog\n"), labelled=False) == [
         ("a.txt:1", "a cat", None),
+        ("a.txt:2", "", None),  # it gets an empty line for an answer
         ("a.txt:3", "a dog", None),
     ]
     assert [x for _, x, _ in found(written(tmp_path, "p.tsv", "a cat\neine\tKatze\n"), labelled=False)] == [

@@ -62,6 +62,7 @@ def test_json_lines_with_tags_and_with_spans(tmp_path: Path) -> None:
 def test_without_tags(tmp_path: Path) -> None:
     assert read(write(tmp_path, "a.txt", "Hi, Bob\n\nbye\n"), labelled=False) == [
         (("Hi", ",", "Bob"), None),
+        ("", None),
         (("bye",), None),
     ]
     assert read(write(tmp_path, "a.conll", "Hi\nBob\n\nbye\n"), labelled=False) == [

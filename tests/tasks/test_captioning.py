@@ -20,6 +20,7 @@ from elman.tasks import load
 from elman.tasks.captioning import Captioning, CaptioningOptions
 from elman.tasks.generated_images import write_shapes
 from elman.tasks.supervised import Setting
+from elman.tasks.supervised_model import SupervisedModel
 
 
 def image(n: int, *captions: str) -> Example:
@@ -67,6 +68,10 @@ def test_images_without_captions_get_some():
     assert y is None
     assert [len(answer["n_best"]) for answer in answers] == [3, 3, 3]
     assert not any("<unk>" in found["text"] for answer in answers for found in answer["n_best"])
+    model = SupervisedModel(task, task.network(made, seed=0), made)
+    model.search(n_best=2)
+    lines = task.show(model, image(0).x, answers[0]).splitlines()
+    assert [line.split("\t")[2] for line in lines] == [found["text"] for found in answers[0]["n_best"][:2]]
 
 
 @pytest.mark.parametrize(

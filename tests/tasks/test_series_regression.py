@@ -16,6 +16,7 @@ from elman.readers import Example, Reading, Rejects
 from elman.tasks.series_regression import SeriesRegression, SeriesRegressionOptions, Windows
 from elman.tasks.supervised import Item, Setting
 from elman.tasks.supervised_model import SupervisedModel
+from elman.tasks.supervised_problem import SupervisedProblem
 
 TASK = SeriesRegression()
 USUAL = {"column": {"time": "day"}, "target": ("load",), "hidden_size": 6, "window": 7, "warm_up": 5}
@@ -215,3 +216,70 @@ def test_data_that_cannot_be_used_is_told(tmp_path: Path) -> None:
 def test_options_that_contradict_are_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         options(**given)
+
+
+# ---- what is told of the data
+
+
+def problem_of(path: Path, **given: Any) -> SupervisedProblem:
+    return TASK.problem(path, options(**given), 0, path.parent)
+
+
+def test_missing_targets_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows = table(tmp_path / "a.csv").read_text("ascii").splitlines()
+    rows[5] = rows[5].rpartition(",")[0] + ","
+    (tmp_path / "b.csv").write_text("\n".join(rows) + "\n", encoding="ascii")
+    assert not any("missing" in line for line in problem_of(tmp_path / "a.csv").summary())
+    (told,) = (line for line in problem_of(tmp_path / "b.csv").summary() if "missing" in line)
+    assert told == (
+        f"note: 1 of 40 targets are missing, the first in {tmp_path / 'b.csv'}:2: 2024-01-01: left out of loss and "
+        "metrics"
+    )
+    model, _ = built(tmp_path / "a.csv")
+    judged = model.judge(tmp_path / "b.csv")
+    said = np.concatenate([answer["forecasts"]["load"] for answer in judged.answers])
+    truth = np.concatenate([example.y.targets["load"] for example in judged.examples])
+    known = np.arange(40) != 4
+    assert judged.metrics["mae"] == pytest.approx(np.abs(said - truth)[known].mean())
+    assert model.remarks(judged.examples) == [told.removeprefix("note: ")]
+
+
+def test_steps_that_are_longer_are_told_where_steps_are_counted(tmp_path: Path) -> None:
+    rows = table(tmp_path / "a.csv").read_text("ascii").splitlines()
+    del rows[8:10]  # the 7th and 8th day: window 1 of 7 ends on the 6th and the 9th
+    (tmp_path / "b.csv").write_text("\n".join(rows) + "\n", encoding="ascii")
+    assert not any("longer" in line for line in problem_of(tmp_path / "a.csv", lag=(1,)).summary())
+    (told,) = (line for line in problem_of(tmp_path / "b.csv", lag=(1,)).summary() if "longer" in line)
+    assert told == (
+        f"note: 1 steps are longer than most, the first of {tmp_path / 'b.csv'}:2 after 2024-01-07T00:00:00: "
+        "--lag and --ahead count rows"
+    )
+    assert not any("longer" in line for line in problem_of(tmp_path / "b.csv").summary())
+
+
+def test_a_test_that_begins_after_the_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="test_from: must leave steps to test on; got 2025-01-01, the last window is"):
+        problem_of(table(tmp_path / "a.csv"), test_from="2025-01-01")
+
+
+def test_midnight_is_a_date_among_dates_and_a_time_among_times(tmp_path: Path) -> None:
+    assert answered_times(table(tmp_path / "a.csv"))[:2] == ["2024-01-01", "2024-01-02"]
+    hours = (f"{np.datetime64('2024-01-01T00') + n}:00,{n % 5},{n % 7}" for n in range(40))
+    (tmp_path / "b.csv").write_text("\n".join(["day,wind,load", *hours]) + "\n", encoding="ascii")
+    times = answered_times(tmp_path / "b.csv")
+    assert times[0] == "2024-01-01T00:00:00" and times[24] == "2024-01-02T00:00:00"
+
+
+def answered_times(path: Path) -> list[str]:
+    model, examples = built(path)
+    return [time for answer in model.answer(examples, Reading())[1] for time in answer["times"]]
+
+
+def test_a_range_is_shown_beside_what_is_said(tmp_path: Path) -> None:
+    model, examples = built(table(tmp_path / "a.csv"), loss="quantile")
+    answer = model.answer(examples[:1], Reading())[1][0]
+    day, *values = TASK.show(model, examples[0].x, answer).splitlines()[0].split("\t")
+    assert day == "2024-01-01"
+    assert [float(value) for value in values] == pytest.approx(
+        [answer[kind]["load"][0] for kind in ("forecasts", "low", "high")], rel=1e-5
+    )

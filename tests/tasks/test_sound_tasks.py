@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 import torch
 from click.testing import CliRunner
 
@@ -180,7 +181,9 @@ def test_transcripts_longer_than_ctc_allows_are_refused_with_their_line(tmp_path
     with manifest.open("a") as file:
         file.write("00.wav," + "abc" * 20 + "\n")
         file.write("01.wav," + "b" * 17 + "\n")  # needs a blank between every two
-    with pytest.raises(DataError, match=rf"^{manifest}:8: transcript must have 1 symbol or more, and no more than fit"):
+    with pytest.raises(
+        DataError, match=rf"^{manifest}:8: transcript must have 1 symbol or more that training met, and"
+    ):
         problem_of("speech-recognition", manifest, validation_fraction=0.3, seed=2)
     made = problem_of("speech-recognition", manifest, validation_fraction=0.3, on_error="skip", seed=2)
     rows = [json.loads(line) for line in (tmp_path / "data" / "rejects.jsonl").read_text().splitlines()]
@@ -196,12 +199,56 @@ def test_sounds_below_the_rate_are_refused_with_their_line(tmp_path: Path) -> No
         problem_of("speech-recognition", manifest, validation_fraction=0.3, rate=9000, on_error="skip")
 
 
-def test_symbols_that_training_never_met_are_refused(recogniser: Path, tmp_path: Path) -> None:
+def test_symbols_that_training_never_met_count_as_errors(recogniser: Path, tmp_path: Path) -> None:
     write_wave(tmp_path / "x.wav", tones("ab", 0))
-    (tmp_path / "x.txt").write_text("abz\n")
     model: Any = load(recogniser / "model")
-    with pytest.raises(DataError, match=r"x.wav: label must be one that training met, a, b, c; got 'z'"):
-        model.evaluate(tmp_path / "x.wav")
+    (tmp_path / "x.txt").write_text("ab\n")
+    known = model.judge(tmp_path / "x.wav")
+    (tmp_path / "x.txt").write_text("abzö\n")
+    strange = model.judge(tmp_path / "x.wav")
+    said = strange.answers[0]["transcript"]
+    assert strange.metrics["cer"] == character_error_rate([said], ["abzö"]) >= 0.5
+    assert strange.metrics["loss"] == known.metrics["loss"]  # of a and b
+    assert model.remarks(strange.examples) == [
+        "transcripts hold 2 symbols that training did not meet ('z', 'ö'): they count as errors, and not in the loss"
+    ]
+    assert model.remarks(known.examples) == []
+    (tmp_path / "x.txt").write_text("zö\n")
+    with pytest.raises(DataError, match=r"x\.wav: transcript must have 1 symbol or more that training met.*got none"):
+        model.judge(tmp_path / "x.wav")
+
+
+def test_a_sound_of_a_low_rate_that_lowers_all_is_named(tmp_path: Path) -> None:
+    manifest = write_tones(tmp_path / "data", count=6)
+    assert not any("note" in line for line in problem_of("speech-recognition", manifest).summary())
+    soundfile.write(manifest.parent / "slow.wav", tones("ab", 0)[::2].numpy(), RATE // 2)
+    with manifest.open("a") as file:
+        file.write("slow.wav,ab\n")
+    with pytest.raises(UsageError, match=rf"bands must be 1 to 32.*at 4,000 Hz, the lowest rate.*that of {manifest}:8"):
+        problem_of("speech-recognition", manifest, bands=40)
+    told = problem_of("speech-recognition", manifest, bands=20, seed=3).summary()
+    assert "4,000 Hz" in told[0]
+    assert told[-1] == (
+        "note: sounds are listened to at 4,000 Hz, the rate of 1 of 6, "
+        f"the first {manifest}:8; --rate 8000 refuses such"
+    )
+    refused = problem_of("speech-recognition", manifest, rate=8000, on_error="skip", seed=3)
+    assert [row["where"] for row in refused.rejects.rows] == [f"{manifest}:8"]
+
+
+def test_speech_shows_as_many_readings_as_are_asked_for(recogniser: Path, tmp_path: Path) -> None:
+    write_wave(tmp_path / "x.wav", tones("abc", 0))
+    model: Any = load(recogniser / "model")
+    how = model.reading(labelled=False)
+    model.search(n_best=3)
+    examples, (answer,) = model.answer(model.read(tmp_path / "x.wav", how), how)
+    found = [one["transcript"] for one in answer["n_best"]]
+    logs = [one["log_probability"] for one in answer["n_best"]]
+    assert found[0] == answer["transcript"] and len(set(found)) == 3 and logs == sorted(logs, reverse=True)
+    assert model.task.show(model, examples[0].x, answer).count("\n") == 2
+    model.search(n_best=9)
+    with pytest.raises(UsageError, match="n_best: must be at most the beam, 8; got 9"):
+        model.answer(examples, how)
 
 
 def test_options_of_features_are_checked(tmp_path: Path) -> None:

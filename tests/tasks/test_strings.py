@@ -121,6 +121,18 @@ def test_predict_gives_the_most_probable_strings_of_a_class(trained, capsys, tmp
         assert answer["text"] in (trained / "names" / f"{kind}.txt").read_text().split()
 
 
+def test_an_empty_line_gets_an_empty_answer_and_n_best_says_how_many_strings_are_shown(trained, capsys, tmp_path):
+    (tmp_path / "classes.txt").write_text("rivers\n\nstars\n")
+    assert main(["predict", str(trained / "model"), str(tmp_path / "classes.txt")]) == 0
+    one, empty, two = capsys.readouterr().out.splitlines()
+    assert one.startswith("rivers\t") and empty == "" and two.startswith("stars\t")
+    assert main(["predict", str(trained / "model"), str(tmp_path / "classes.txt"), "--n-best", "2"]) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows] == ["rivers", "rivers", "", "stars", "stars"]
+    assert [rows[0][2], rows[1][2]] == one.split("\t")[1].split(", ")[:2]
+    assert float(rows[0][1]) >= float(rows[1][1])
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
