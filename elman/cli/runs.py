@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import shlex
 import shutil
@@ -97,7 +98,8 @@ def measured(problem: TaskProblem, quiet: bool) -> dict[str, Any]:
 
 
 def in_words(metrics: Mapping[str, Any]) -> str:
-    """Return metrics as a line, "loss 1.5  accuracy 0.8"."""
+    """Return metrics as a line, "loss 1.5  accuracy 0.8"; None, as log and result say it, is a number nobody knows."""
+    metrics = {name: math.nan if value is None else value for name, value in metrics.items()}
     return "  ".join(
         f"{name} {value:.5g}" if isinstance(value, float) else f"{name} {value:,}" for name, value in metrics.items()
     )
