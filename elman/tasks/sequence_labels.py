@@ -51,7 +51,12 @@ class LabelTask(SupervisedTask[Config]):
     """A task whose examples are sequences of vectors, each with one label or one for every step.
 
     Which of both, the training data says; a model answers in the same way.
+
+    Attributes:
+        steps: What its steps are called.
     """
+
+    steps: ClassVar[str] = "steps"
 
     shape = "many to one; in step"
     training: ClassVar[type[TrainingConfig]] = LabelTraining
@@ -92,6 +97,10 @@ class LabelTask(SupervisedTask[Config]):
             raise UsageError(f"pooling: has an effect on one label a sequence only; got {config.pooling!r}")
         labels = labels_to_tell_apart(_labels(examples))
         return {**self.fit_inputs(examples, config), STEP_LABELS if in_step else LABELS: labels}
+
+    def counted(self, setting: Setting[Config]) -> str:
+        """Return "examples", or what steps are called where each has a label."""
+        return self.steps if STEP_LABELS in setting.codecs else self.unit
 
     def encode(self, example: Example, setting: Setting[Config]) -> Item:
         """Return vectors (T, ...), and the number of the label or those of all steps (T,)."""

@@ -136,7 +136,7 @@ class SupervisedTask(ABC, Generic[Config]):
         Args:
             model: Who answered.
             x: What it read.
-            answer: What it said.
+            answer: What it said; with the place ("where") and name ("id") of what was read, where these are known.
             colour: Whether the terminal shows colours.
         """
 
@@ -158,6 +158,10 @@ class SupervisedTask(ABC, Generic[Config]):
     def selected(self, setting: Setting[Config]) -> str:
         """Return the validation metric by which the best weights are chosen, where it depends on the data."""
         return self.selection
+
+    def counted(self, setting: Setting[Config]) -> str:
+        """Return what the items of a loss are called, where it depends on the data."""
+        return self.unit
 
     def identity(self, example: Example) -> Any:
         """Return what makes two examples the same, and a validation on them flatter; here: their x."""

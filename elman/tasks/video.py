@@ -47,6 +47,7 @@ class Video(LabelTask[VideoOptions]):
     name = "video"
     summary = "what happens in a clip, or in each of its frames"
     config: ClassVar[type[Any]] = VideoOptions
+    steps = "frames"
     manifests = True
 
     def read(self, path: Path, how: Reading, config: VideoOptions) -> Iterator[Example]:
