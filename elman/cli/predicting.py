@@ -44,6 +44,7 @@ _MOST_TOLD = 5
 @click.option(
     "--target", type=click.Path(path_type=Path), help="File whose line n is what line n of DATA becomes (translation)."
 )
+@click.option("--labels", type=click.Path(path_type=Path), help="Table with the labels of DATA, a FASTA file (dna).")
 @precision_options
 @json_option
 def evaluate(
@@ -51,6 +52,7 @@ def evaluate(
     data: str,
     output: Path | None,
     target: Path | None,
+    labels: Path | None,
     precision: str | None,
     loss_bound: float | None,
     as_json: bool,
@@ -62,22 +64,23 @@ def evaluate(
 
     loaded = load(model)
     narrow = checked_precision(precision, loss_bound)
+    beside = {name: file for name, file in (("target", target), ("labels", labels)) if file is not None}
     chosen, search = given_options("elman evaluate", options)
     with as_path(data, folders=True) as path:
         if precision is not None and not isinstance(loaded, TextModel):
             raise UsageError(f"--precision: has no effect on {model}, which is of {task_of(model).name}")
         if isinstance(loaded, SupervisedModel):
             loaded.search(**search)
-            how = loaded.reading(chosen | target_of(loaded, target))
+            how = loaded.reading(chosen | files_beside(loaded, beside))
             judged = loaded.judge(path, how)
             tell_skipped(how, output)
-            for remark in loaded.remarks(judged.examples):
+            for remark in (*how.notes, *loaded.remarks(judged.examples)):
                 note(f"note: {remark}")
             metrics: dict[str, Any] = {**judged.metrics, **loaded.task.notes(), **count_skipped(how)}
             if output is not None:
                 keep(loaded, judged.examples, judged.answers, how, output, metrics)
         else:
-            refuse_for_texts(model, chosen | search | ({} if target is None else {"target": target}), output)
+            refuse_for_texts(model, chosen | search | beside, output)
             metrics = loaded.evaluate(path) if narrow == "float32" else narrowed(loaded, path, narrow, loss_bound)
     found = {"model": str(model), "data": data, **metrics}
     write_json(found) if as_json else write_line(table([[name, _number(value)] for name, value in found.items()]))
@@ -120,7 +123,8 @@ def shown_lines(
 ) -> list[str]:
     """Return a line for people about each answer, and an empty one for each empty line of what was found."""
     colour = sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    lines = [model.task.show(model, e.x, a, colour=colour) for e, a in zip(examples, answers, strict=True)]
+    pairs = zip(examples, documents(examples, answers), strict=True)
+    lines = [model.task.show(model, e.x, a, colour=colour) for e, a in pairs]
     if not any(map(is_empty, found)):
         return lines
     said = {example.where: line for example, line in zip(examples, lines, strict=True)}
@@ -144,19 +148,15 @@ def given_options(where: str, options: Mapping[str, Any]) -> tuple[dict[str, Any
     return reading.model_dump(exclude_unset=True), search.model_dump(exclude_unset=True)
 
 
-def target_of(model: SupervisedModel, target: Path | None) -> dict[str, Path]:
-    """Return the option of reading that names a file of targets; nothing where none was given.
+def files_beside(model: SupervisedModel, files: dict[str, Path]) -> dict[str, Path]:
+    """Return options of reading that name files beside the data.
 
     Raises:
-        UsageError: the model's task reads no file of targets.
+        UsageError: the model's task reads no such file.
     """
-    if target is None:
-        return {}
-    refuse(
-        "elman evaluate",
-        [] if hasattr(model.setting.config, "target") else [f"--target has no effect on a model of {model.task.name}"],
-    )
-    return {"target": target}
+    idle = [name for name in files if name not in model.setting.config.beside]
+    refuse("elman evaluate", [f"--{name} has no effect on a model of {model.task.name}" for name in idle])
+    return files
 
 
 def refuse_for_texts(model: Path, chosen: Mapping[str, Any], output: Path | None) -> None:
@@ -202,7 +202,10 @@ def count_skipped(how: Reading) -> dict[str, int]:
 
 def documents(examples: Sequence[Example], answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return answers with where their examples stand, as JSON values."""
-    return [{"where": e.where, **a} for e, a in zip(examples, answers, strict=True)]
+    return [
+        {"where": e.where, **({} if e.id is None else {"id": e.id}), **a}
+        for e, a in zip(examples, answers, strict=True)
+    ]
 
 
 def keep(

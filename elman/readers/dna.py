@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from elman.errors import DataError, MissingInputError, UsageError, nearest
@@ -15,18 +16,28 @@ FORMS = ("auto", "folder", "fasta", *TABLES)
 COLUMNS = ("sequence", "label", "labels", "id", "group", "part")
 
 
-def read_dna(path: Path, how: Reading, labels: Path | None = None) -> Iterator[Example]:
+@dataclass(frozen=True)
+class DnaReading(Reading):
+    """How files of DNA are read.
+
+    Args:
+        labels: Table with the labels of a FASTA file; None where the data says its own labels.
+    """
+
+    labels: Path | None = None
+
+
+def read_dna(path: Path, how: Reading) -> Iterator[Example]:
     """Yield sequences of DNA in capitals with their labels.
 
         folder          FOLDER/LABEL.fa, .fasta, .fna, each also .gz: one file a class; other files are not read
-        fasta           a file; labels come from a table with columns "id" and "label"
+        fasta           a file; labels come from a table with columns "id" and "label", by the first word of a header
         csv, tsv        a header; columns "sequence", and "label" or "labels": one letter a base
         jsonl, parquet  the same; "labels" may be a list
 
     Args:
         path: File or folder; files may be compressed by gzip.
-        how: Form, encoding, columns ("sequence", "label", "labels", "id", "group", "part"), rejects.
-        labels: Table with the labels of a FASTA file.
+        how: Form, encoding, columns ("sequence", "label", "labels", "id", "group", "part"), rejects, table of labels.
 
     Raises:
         MissingInputError, DataError, StorageError: something cannot be read or used.
@@ -34,8 +45,9 @@ def read_dna(path: Path, how: Reading, labels: Path | None = None) -> Iterator[E
     """
     how.known_columns(*COLUMNS)
     form = _form(path, how)
+    labels = how.labels if isinstance(how, DnaReading) else None
     if labels is not None and form != "fasta":
-        raise UsageError(f"labels: a table of labels goes with one FASTA file; got {path}")
+        raise UsageError(f"labels: a table of labels goes with one FASTA file; {path} says its own labels")
     if form == "folder":
         yield from _of_folder(path, how)
     elif form == "fasta":
@@ -63,27 +75,40 @@ def _of_folder(folder: Path, how: Reading) -> Iterator[Example]:
         raise DataError(f"{folder}: must hold FASTA files, {', '.join(SUFFIXES)} or .gz of these; got none")
     for file in files:
         label = Path(file.name.removesuffix(".gz")).stem
-        yield from (Example(r.where, r.letters, label) for r in fasta_records(file, how))
+        yield from (Example(r.where, r.letters, label, id=r.id or None) for r in fasta_records(file, how))
 
 
 def _of_fasta(path: Path, how: Reading, labels: Path | None) -> Iterator[Example]:
-    if labels is None:
-        if how.labelled:
-            raise DataError(
-                f"{path}: must have a label a sequence; got one FASTA file without a table of labels",
-                "name a table with columns id and label by --labels, or a folder with one file a class",
-            )
-        yield from (Example(r.where, r.letters) for r in fasta_records(path, how))
-        return
-    known = _table_of_labels(labels, how)
+    if labels is not None:
+        yield from _joined(path, how, labels)
+    elif how.labelled:
+        raise DataError(
+            f"{path}: must have a label a sequence; got one FASTA file without a table of labels",
+            "name a table with columns id and label by --labels TABLE (of validation and test data in training by "
+            "--validation-labels and --test-labels), or give a folder with one file a class",
+        )
+    else:
+        yield from (Example(r.where, r.letters, id=r.id or None) for r in fasta_records(path, how))
+
+
+def _joined(path: Path, how: Reading, table: Path) -> Iterator[Example]:
+    """Sequences with the labels that a table has for their ids."""
+    known = _table_of_labels(table, how)
+    met: dict[str, str] = {}
     for record in fasta_records(path, how):
         row = known.get(record.id)
-        if row is None and how.labelled:
-            how.rejects.refuse(record.where, f"{labels} must have a row with id {shown(record.id)}; got none")
+        if not record.id:
+            how.rejects.refuse(record.where, f"must have an id by which {table} tells its label; got none")
+        elif record.id in met:
+            how.rejects.refuse(record.where, f"id must differ from that of {met[record.id]}; got {shown(record.id)}")
         elif row is None:
-            yield Example(record.where, record.letters)
+            how.rejects.refuse(record.where, f"{table} must have a row with id {shown(record.id)}; got none")
         else:
+            met[record.id] = record.where
             yield from _of_row(Row(record.where, {**row.values, how.column("sequence"): record.letters}), how)
+    idle = [name for name in known if name not in met]
+    if idle:
+        how.notes.append(f"labels of {table} without a usable sequence in {path}: {len(idle):,}, the first: {idle[0]}")
 
 
 def _table_of_labels(path: Path, how: Reading) -> dict[str, Row]:
@@ -103,7 +128,8 @@ def _of_row(row: Row, how: Reading) -> Iterator[Example]:
     try:
         check_nucleotides(row.where, letters)
         label = _label(row, len(letters), how)
-        yield Example(row.where, letters.upper(), label, row.group(how), row.part(how))
+        name = row.values.get(how.column("id"))
+        yield Example(row.where, letters.upper(), label, row.group(how), row.part(how), str(name or "").strip() or None)
     except DataError as error:
         how.rejects.take(row.where, error)
 

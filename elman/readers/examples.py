@@ -26,6 +26,7 @@ class Example:
         y: What it is to say; None where nobody said it.
         group: Name of what it belongs to (a speaker, a patient); examples of one group stay in one part of the data.
         part: "train", "validation" or "test" where the file says so.
+        id: What the file calls it; None where it has no name.
     """
 
     where: str
@@ -33,6 +34,7 @@ class Example:
     y: Any = None
     group: str | None = None
     part: str | None = None
+    id: str | None = None
 
 
 class Rejects:
@@ -94,6 +96,7 @@ class Reading:
         encoding: Of text files.
         columns: Columns that hold something under another name, {"text": "review", "group": "author"}.
         labelled: Whether every example must say its y.
+        notes: Gets what people should know of data that can be used all the same.
     """
 
     rejects: Rejects = field(default_factory=Rejects)
@@ -101,6 +104,7 @@ class Reading:
     encoding: str = "utf-8"
     columns: Mapping[str, str] = field(default_factory=dict)
     labelled: bool = True
+    notes: list[str] = field(default_factory=list, kw_only=True)
 
     def column(self, name: str) -> str:
         """Return the name of the column that holds `name`."""

@@ -21,7 +21,8 @@ from elman.errors import DataError
 from elman.metrics import Confusion, areas
 from elman.randomness import bernoulli_mask
 from elman.readers import Example, Reading
-from elman.readers.dna import read_dna
+from elman.readers.dna import DnaReading, read_dna
+from elman.tasks.base_tracks_picture import Track, draw_tracks
 from elman.tasks.generated_signals import write_motifs
 from elman.tasks.saliency_picture import draw_saliency
 from elman.tasks.sequence_labels import STEP_LABELS, LabelOptions, LabelTask, spread
@@ -36,9 +37,12 @@ _MOST_TRACKS = 6
 class DnaOptions(LabelOptions):
     """Options of DNA analysis."""
 
-    beside: ClassVar[tuple[str, ...]] = ("labels",)
+    beside: ClassVar[tuple[str, ...]] = ("labels", "validation_labels", "test_labels")
+    of_training: ClassVar[frozenset[str]] = frozenset({"validation", "test", *beside})
 
-    labels: FullPath | None = Field(None, description="table with columns id and label, for one FASTA file")
+    labels: FullPath | None = Field(None, description="table with columns id and label, where the data is a FASTA file")
+    validation_labels: FullPath | None = Field(None, description="the same for validation")
+    test_labels: FullPath | None = Field(None, description="the same for test")
     strands: Literal["one", "both"] = Field(
         "one",
         description="both: train on either strand and average what is said of both; where direction means nothing",
@@ -52,6 +56,10 @@ class DnaOptions(LabelOptions):
     dropout: float = Field(0.3, ge=0, lt=1, description="between layers and before the output")
     input_dropout: float = Field(0.0, ge=0, lt=1, description="of bases, the same axes at all steps")
 
+    def reading(self, labelled: bool = True) -> DnaReading:
+        """Return how DNA is read."""
+        return DnaReading(**vars(super().reading(labelled)), labels=self.labels if labelled else None)
+
 
 class Dna(LabelTask[DnaOptions]):
     """A label for each sequence of DNA, or for each base."""
@@ -59,10 +67,11 @@ class Dna(LabelTask[DnaOptions]):
     name = "dna"
     summary = "the label of DNA, or of each base: promoters, splice sites, genes"
     config: ClassVar[type[Any]] = DnaOptions
+    steps = "bases"
 
     def read(self, path: Path, how: Reading, config: DnaOptions) -> Iterator[Example]:
         """Yield sequences with their labels; see elman.readers.dna."""
-        return read_dna(path, how, config.labels if how.labelled else None)
+        return read_dna(path, how)
 
     def fit_inputs(self, examples: Sequence[Example], config: DnaOptions) -> dict[str, Codec]:
         """Return the code of bases."""
@@ -111,16 +120,24 @@ class Dna(LabelTask[DnaOptions]):
         """Return the sequence, a long one by its ends."""
         return x if len(x) <= 80 else f"{x[:38]}...{x[-38:]}"
 
+    def show(self, model: SupervisedModel, x: Any, answer: Answer, *, colour: bool = False) -> str:
+        """Return what is said, the sequence's id or place where that is known, and the sequence."""
+        said, _, letters = super().show(model, x, answer).rpartition("\t")
+        name = answer.get("id") or answer.get("where")
+        return "\t".join([said, name, letters] if name else [said, letters])
+
     def draw(
         self, model: SupervisedModel, examples: Sequence[Example], answers: Sequence[Answer], folder: Path
     ) -> list[Path]:
-        """Draw which bases mattered, and the confusion matrix where labels are known."""
-        pictures = super().draw(model, examples, answers, folder)
+        """Draw which bases mattered, or the labels of bases; and the confusion matrix where labels are known."""
+        some = [(examples[n], answers[n]) for n in spread(len(examples), _MOST_TRACKS)]
         if STEP_LABELS in model.setting.codecs:
-            return pictures
-        some = [(examples[n], answers[n]["label"]) for n in spread(len(examples), _MOST_TRACKS)]
-        rows = [(example.where, example.x, label, saliency(model, example.x)) for example, label in some]
-        return [draw_saliency(rows, folder / "saliency.png"), *pictures]
+            tracks = [Track(e.id or e.where, e.x, a["labels"], a["probabilities"], e.y) for e, a in some]
+            picture = draw_tracks(tracks, model.setting.codecs[STEP_LABELS].names, folder / "bases.png")
+        else:
+            rows = [(e.id or e.where, e.x, a["label"], saliency(model, e.x)) for e, a in some]
+            picture = draw_saliency(rows, folder / "saliency.png")
+        return [picture, *super().draw(model, examples, answers, folder)]
 
     def example(self, folder: Path) -> list[str]:
         """Write made-up sequences, half of them with a motif."""

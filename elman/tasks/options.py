@@ -108,17 +108,26 @@ class SupervisedOptions(ReadingOptions, RecurrentOptions):
     of_training: ClassVar[frozenset[str]] = frozenset({"validation", "test"})
     """Options that name data of one training run; a model folder does not keep them."""
     beside: ClassVar[tuple[str, ...]] = ()
-    """Options that name a file which training reads beside its data."""
+    """Options that name a file which training reads beside its data; validation_X and test_X are those of parts."""
 
     def of_part(self, part: str) -> SupervisedOptions:
-        """Return the options by which the data of "train", "validation" or "test" is read; here the same for all."""
-        return self
+        """Return the options by which the data of "train", "validation" or "test" is read: with its own files."""
+        own = {name: getattr(self, f"{part}_{name}") for name in self.beside if f"{part}_{name}" in self.beside}
+        return self.model_copy(update=own)
 
     @model_validator(mode="after")
     def _refuse_a_fraction_of_nothing(self) -> SupervisedOptions:
         usual = type(self).model_fields["validation_fraction"].default
         if self.validation is not None and self.validation_fraction != usual:
             raise ValueError("validation_fraction has an effect without validation only; got both")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_files_beside_nothing(self) -> SupervisedOptions:
+        for name in self.beside:
+            part, _, rest = name.partition("_")
+            if rest in self.beside and getattr(self, name) is not None and getattr(self, part) is None:
+                raise ValueError(f"{name} has an effect with {part} only; got it alone")
         return self
 
 

@@ -100,7 +100,7 @@ class SupervisedModel:
 
     def answer(self, examples: Sequence[Example], how: Reading) -> tuple[list[Example], list[Answer]]:
         """Return the examples that could be used and what the model says of each."""
-        kept = encoded(self.task, [Example(e.where, e.x) for e in examples], self.setting, how.rejects)
+        kept = encoded(self.task, [Example(e.where, e.x, id=e.id) for e in examples], self.setting, how.rejects)
         return [e for e, _ in kept], answers_to(self.task, self.network, [item for _, item in kept], self.setting)
 
     def read(self, data: Path, how: Reading) -> list[Example]:
@@ -153,7 +153,8 @@ def _described(task: SupervisedTask[Any], folder: Path, config: dict[str, Any]) 
         raise ModelFileError(f"{where}: must describe a model and a cell")
     codecs = codecs_from_json(parse_json(read_extra_file(folder, CODECS), str(folder / CODECS)))
     try:
-        return Setting(task.config(**values), codecs, restored_cell(cell))
+        own = {name: value for name, value in values.items() if name not in task.config.of_training}
+        return Setting(task.config(**own), codecs, restored_cell(cell))
     except ModelFileError:
         raise
     except ValidationError as error:

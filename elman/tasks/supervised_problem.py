@@ -49,13 +49,13 @@ class SupervisedProblem:
         self, task: SupervisedTask[Any], data: Path, config: SupervisedOptions, seed: int, folder: Path
     ) -> None:
         self.task, self.path, self.config, self.seed = task, Path(data), config, seed
-        self.unit = task.unit
         self.rejects = Rejects(config.on_error == "skip")
+        self.notes: list[str] = []
         parts = self._parts()
         task.check_parts(vars(parts), config)
         self.repeated = parts.repeated(task.identity)
         self.setting = Setting(config, task.fit(parts.train, config), read_cell(config.cell))
-        self.selection = task.selected(self.setting)
+        self.selection, self.unit = task.selected(self.setting), task.counted(self.setting)
         self.examples, self.items = self._encoded(parts)
         if len(self.rejects):
             self.rejects.write(folder / REJECTS)
@@ -69,6 +69,7 @@ class SupervisedProblem:
         how = self.config.of_part(part).reading()
         found = list(self.task.read(path, how, self.config))
         self.rejects.rows += how.rejects.rows
+        self.notes += how.notes
         if not found:
             raise DataError(f"{path}: must hold at least one example; got none that can be used")
         return found
@@ -123,7 +124,7 @@ class SupervisedProblem:
             lines.append(
                 f"note: {self.repeated:,} examples of validation and test stand in training too: metrics flatter"
             )
-        return lines
+        return lines + [f"note: {text}" for text in self.notes]
 
     def _smaller(self) -> str:
         """Why batches have fewer examples than the option says."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from elman.architectures import Encoder, EncoderDecoder, Ragged, TokenVectors
 from elman.codecs.sentences import Sentences
@@ -70,18 +70,6 @@ class TranslationOptions(SmallBatches, SupervisedOptions):
         """Return how pairs are read."""
         how = super().reading(labelled)
         return PairReading(**vars(how), target=self.target if labelled else None)
-
-    def of_part(self, part: str) -> TranslationOptions:
-        """Return the options with the targets of a part."""
-        targets = {"train": self.target, "validation": self.validation_target, "test": self.test_target}
-        return self.model_copy(update={"target": targets[part]})
-
-    @model_validator(mode="after")
-    def _refuse_targets_of_nothing(self) -> TranslationOptions:
-        for part in ("validation", "test"):
-            if getattr(self, f"{part}_target") is not None and getattr(self, part) is None:
-                raise ValueError(f"{part}_target has an effect with {part} only; got it alone")
-        return self
 
 
 class TranslationTraining(TrainingConfig):

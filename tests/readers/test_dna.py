@@ -10,7 +10,7 @@ import pytest
 
 from elman.errors import DataError, UsageError
 from elman.readers import text_chunks
-from elman.readers.dna import read_dna
+from elman.readers.dna import DnaReading, read_dna
 from elman.readers.examples import Example, Reading, Rejects
 
 PAIRS = [("exon", "ACGTN"), ("exon", "TTAGGR"), ("intron", "GATTACA")]
@@ -43,7 +43,7 @@ def written(folder: Path, form: str) -> tuple[Path, Path | None]:
 @pytest.mark.parametrize("named", [False, True])
 def test_every_form_reads_the_same(form: str, named: bool, tmp_path: Path) -> None:
     path, table = written(tmp_path, form)
-    found = list(read_dna(path, Reading(form=form if named else "auto"), table))
+    found = list(read_dna(path, DnaReading(form=form if named else "auto", labels=table)))
     assert [(example.y, example.x) for example in found] == PAIRS
 
 
@@ -106,14 +106,31 @@ def test_labels_by_id_must_be_there_once(tmp_path: Path) -> None:
     assert table is not None
     table.write_text("id,label\ns0,a\ns1,b\ns1,c\n".replace(",", "\t"), encoding="ascii")
     with pytest.raises(DataError, match=r"labels\.tsv:4: id must differ from that of .*:3; got 's1'"):
-        list(read_dna(path, Reading(), table))
+        list(read_dna(path, DnaReading(labels=table)))
     table.write_text("id\tlabel\ns0\ta\ns2\tb\n", encoding="ascii")
     with pytest.raises(DataError, match=r"data\.fna:3: .* must have a row with id 's1'; got none"):
-        list(read_dna(path, Reading(), table))
-    with pytest.raises(DataError, match="must have a label a sequence"):
+        list(read_dna(path, DnaReading(labels=table)))
+    with pytest.raises(DataError, match="must have a label a sequence") as told:
         list(read_dna(path, Reading()))
+    assert "--labels TABLE" in str(told.value.hint)
     with pytest.raises(UsageError, match="a table of labels goes with one FASTA file"):
-        list(read_dna(table, Reading(columns={"sequence": "id"}), table))
+        list(read_dna(table, DnaReading(columns={"sequence": "id"}, labels=table)))
+
+
+def test_ids_of_a_table_are_those_of_sequences_once_each(tmp_path: Path) -> None:
+    path, table = tmp_path / "a.fa", tmp_path / "labels.csv"
+    table.write_text("id,label\nr0,x\nghost,y\nr1,y\nlost,y\n", encoding="ascii")
+    path.write_text(">r0\nAC\n>r1 more\nAG\n> \nAT\n>r0\nCC\n", encoding="ascii")
+    with pytest.raises(DataError, match=r"a\.fa:5: must have an id by which .*labels\.csv tells its label; got none"):
+        list(read_dna(path, DnaReading(labels=table)))
+    how = DnaReading(Rejects(skip=True), labels=table)
+    assert [(e.id, e.x, e.y) for e in read_dna(path, how)] == [("r0", "AC", "x"), ("r1", "AG", "y")]
+    assert [row["where"] for row in how.rejects.rows] == [f"{path}:5", f"{path}:7"]
+    assert how.rejects.rows[1]["problem"] == f"id must differ from that of {path}:1; got 'r0'"
+    assert how.notes == [f"labels of {table} without a usable sequence in {path}: 2, the first: ghost"]
+    unlabelled = Reading(labelled=False)
+    assert [e.id for e in read_dna(path, unlabelled)] == ["r0", "r1", None, "r0"], "without a table, ids do not matter"
+    assert unlabelled.notes == []
 
 
 def test_a_damaged_archive_and_a_folder_without_fasta_are_errors(tmp_path: Path) -> None:

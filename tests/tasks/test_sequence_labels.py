@@ -107,7 +107,16 @@ def test_steps_have_labels_of_their_own() -> None:
     assert task.measure(answers, [e.y for e in STEPS])["accuracy"] == right / 11
     model = SupervisedModel(task, network, setting)
     assert task.show(model, "GGC", {"labels": list("xxy")}) == "1-2:x 3-3:y\tGGC"
+    placed = {"labels": list("xxy"), "where": "a.fa:3"}
+    assert task.show(model, "GGC", placed) == "1-2:x 3-3:y\ta.fa:3\tGGC"
+    assert task.show(model, "GGC", {**placed, "id": "r1"}) == "1-2:x 3-3:y\tr1\tGGC"
     assert runs("") == [] and runs("abb") == [("a", 0, 1), ("b", 1, 3)]
+
+
+def test_what_training_counts_is_named() -> None:
+    for task, steps in ((Dna(), "bases"), (Video(), "frames"), (SeriesClassification(), "steps")):
+        each, whole = (Setting(DnaOptions(), {name: None}, cells["gru"]) for name in ("step_labels", "labels"))
+        assert (task.counted(each), task.counted(whole)) == (steps, "examples")
 
 
 def test_metrics_of_whole_sequences_include_areas() -> None:
