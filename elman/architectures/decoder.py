@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from elman.architectures.direction import must_not_see_the_future
-from elman.architectures.inputs import Ragged, TokenVectors
+from elman.architectures.inputs import Ragged, TokenVectors, ragged
 from elman.decoding import Choice, choose
 from elman.engines.ragged import valid_steps
 from elman.equations import Cell
-from elman.errors import UsageError
+from elman.errors import ShapeError, UsageError
 from elman.heads import Loss, SoftmaxHead
 from elman.heads.head import real_rows
 from elman.layers import Stack, StackState
@@ -22,6 +22,9 @@ from elman.layers.attention import Attention, Memory
 from elman.layers.initialisers import INITIALISERS, fill_uniform
 from elman.layers.regularisers import check_probability, drop
 from elman.randomness import draw_generator, generator
+
+Tokens = Ragged | Tensor | Sequence[Tensor]
+"""What is to be written: token numbers (B, T) with lengths, all T without, or a list of (T_b,)."""
 
 
 @dataclass(frozen=True)
@@ -197,28 +200,32 @@ class Decoder(nn.Module):
         found, _, state = self._advance(vectors, None, state)
         return self._logits(found)[:, 0], state
 
-    def loss(self, state: DecoderState, targets: Ragged) -> Loss:
+    def loss(self, state: DecoderState, targets: Tokens) -> Loss:
         """Return the cross-entropy of whole sequences, their boundary included, each token given the true ones before.
 
         Args:
             state: From `begin`.
-            targets: Token numbers (N, T) without boundaries, and lengths.
+            targets: Token numbers (N, T) without boundaries, from 0 to V - 2, and lengths; or a list of (T_n,).
+
+        Raises:
+            ShapeError: there are not as many targets as sequences were begun, or a token does not exist.
         """
-        before, wanted = self._framed(targets)
+        before, wanted = self._framed(_given(state, targets))
         if self.training and self.scheduled_sampling:
             before = self._mixed(before, state)
         found, _ = self._over(before, state)
         return self.head.loss(self._logits(real_rows(found, before.lengths)), real_rows(wanted, before.lengths))
 
-    def shares(self, state: DecoderState, targets: Ragged) -> Tensor:
+    def shares(self, state: DecoderState, targets: Tokens) -> Tensor:
         """Return (N, T + 1, S), how much each token and the last boundary look at each step of the memory.
 
         Raises:
             UsageError: there is no attention.
+            ShapeError: as of `loss`.
         """
         if self.attention is None:
             raise UsageError("shares: must come from a decoder with attention; this one has none")
-        return self._over(self._framed(targets)[0], state)[1]
+        return self._over(self._framed(_given(state, targets))[0], state)[1]
 
     def _framed(self, targets: Ragged) -> tuple[Ragged, Tensor]:
         """What steps read, the boundary first, and what they are to say, the boundary last (N, T + 1)."""
@@ -294,6 +301,17 @@ class Decoder(nn.Module):
             mixed[:, t] = torch.where(own[:, t].to(said.device), said, mixed[:, t])
         self.train()
         return Ragged(mixed, before.lengths)
+
+
+def _given(state: DecoderState, targets: Tokens) -> Ragged:
+    """What is to be written, one sequence for each that was begun."""
+    found: Ragged = ragged("decoder: targets", targets, shortest=0)
+    if len(found.values) != len(state.owner):
+        raise ShapeError(
+            f"decoder: source and target must have as many sequences; the source has B = {len(state.owner)}, "
+            f"the target B = {len(found.values)}"
+        )
+    return found
 
 
 def _check_feeding(input_feeding: bool, attention: str | None, options: Mapping[str, Any]) -> None:

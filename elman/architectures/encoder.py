@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from elman.architectures.inputs import Inputs, Ragged
+from elman.architectures.inputs import Inputs, Ragged, ragged
 from elman.equations import Cell
 from elman.layers import Stack
 
@@ -61,8 +62,19 @@ class Encoder(nn.Module):
         """Names of the engines of the layers."""
         return self.recurrent.engine
 
-    def forward(self, x: Any) -> Ragged:
-        """Return the outputs (B, T, O) of the highest layer, zero beyond each length."""
-        vectors = self.inputs(x)
+    def forward(self, x: Any, lengths: Tensor | Sequence[int] | None = None) -> Ragged:
+        """Run inputs and layers.
+
+        Args:
+            x: A Ragged, a list of sequences (T_b, ...), or a tensor (B, T, ...); or what `inputs` takes.
+            lengths: (B,) from 1 to T, of a tensor only; None where all are T.
+
+        Returns:
+            The outputs (B, T, O) of the highest layer, zero beyond each length.
+
+        Raises:
+            ShapeError: shapes, types or lengths do not fit.
+        """
+        vectors = self.inputs(ragged("Encoder", x, lengths))
         y, _ = self.recurrent(vectors.values, vectors.lengths)
         return Ragged(y, vectors.lengths)

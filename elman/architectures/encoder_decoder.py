@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
-from elman.architectures.decoder import Decoder, DecoderState
-from elman.architectures.inputs import Inputs, Ragged
+from elman.architectures.decoder import Decoder, DecoderState, Tokens
+from elman.architectures.inputs import Inputs, Ragged, ragged
 from elman.engines.ragged import valid_steps
 from elman.equations import Cell
 from elman.heads import Loss
@@ -84,9 +85,9 @@ class EncoderDecoder(nn.Module):
         """Number of the token that begins and ends every sequence."""
         return self.decoder.boundary
 
-    def begin(self, x: Any) -> DecoderState:
-        """Read x and return the state before the first token."""
-        read: Ragged = self.encoder(x)
+    def begin(self, x: Any, lengths: Tensor | Sequence[int] | None = None) -> DecoderState:
+        """Read x and return the state before the first token; x and lengths as of Encoder.forward."""
+        read: Ragged = self.encoder(ragged("EncoderDecoder", x, lengths))
         values = drop(read.values, self.decoder.dropout, "encoder") if self.training else read.values
         real = valid_steps(read.lengths, values.shape[1], values.device).unsqueeze(2)  # (B, S, 1)
         mean = values.where(real, 0.0).sum(dim=1) / real.sum(dim=1)  # (B, M)
@@ -98,10 +99,18 @@ class EncoderDecoder(nn.Module):
         """Return logits (B, V) of the token after tokens (B,), and the state."""
         return self.decoder.step(tokens, state)
 
-    def loss(self, x: Any, targets: Ragged) -> Loss:
-        """Return the cross-entropy of targets, token numbers (B, T) without boundaries."""
-        return self.decoder.loss(self.begin(x), targets)
+    def loss(self, x: Any, targets: Tokens, lengths: Tensor | Sequence[int] | None = None) -> Loss:
+        """Return the cross-entropy of targets, token numbers (B, T) without boundaries.
 
-    def shares(self, x: Any, targets: Ragged) -> Tensor:
+        Args:
+            x, lengths: As of Encoder.forward.
+            targets: As of Decoder.loss.
+
+        Raises:
+            ShapeError: as of both.
+        """
+        return self.decoder.loss(self.begin(x, lengths), targets)
+
+    def shares(self, x: Any, targets: Tokens, lengths: Tensor | Sequence[int] | None = None) -> Tensor:
         """Return (B, T + 1, S), how much each token of targets and the last boundary look at each step of x."""
-        return self.decoder.shares(self.begin(x), targets)
+        return self.decoder.shares(self.begin(x, lengths), targets)

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from elman.architectures.direction import must_not_see_the_future
+from elman.architectures.inputs import check_tokens, look_up, unknown_token
 from elman.cells import cells
 from elman.equations import Cell
 from elman.errors import UsageError
+from elman.heads.head import outside
 from elman.heads.softmax import SoftmaxHead
 from elman.layers import Stack, StackState
 from elman.layers.initialisers import fill_normal, fill_uniform
@@ -146,11 +148,17 @@ class LanguageModel(nn.Module):
         return self.recurrent.initial_state(batch_size)
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Return token vectors (..., I) of token numbers (...)."""
+        """Return token vectors (..., I) of token numbers (...).
+
+        Raises:
+            ShapeError: tokens are no whole numbers, or one is not from 0 to V - 1.
+        """
         if self.embedding is not None:
-            vectors: Tensor = self.embedding(tokens)
-            return vectors
-        return nn.functional.one_hot(tokens, self.vocabulary_size).to(self.head.weight.dtype)
+            return look_up("LanguageModel", tokens, self.embedding.weight)
+        check_tokens("LanguageModel", tokens)
+        if outside(tokens, self.vocabulary_size):
+            raise unknown_token("LanguageModel", tokens, self.vocabulary_size)
+        return nn.functional.one_hot(tokens.long(), self.vocabulary_size).to(self.head.weight.dtype)
 
     def outputs(self, tokens: Tensor, state: StackState | None = None) -> tuple[Tensor, StackState]:
         """Return what the recurrent part says of tokens (B, T): (B, T, O), before dropout, and the state after."""

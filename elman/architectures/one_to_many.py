@@ -7,9 +7,8 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from elman.architectures.decoder import Decoder, DecoderState
+from elman.architectures.decoder import Decoder, DecoderState, Tokens
 from elman.architectures.dense import Dense
-from elman.architectures.inputs import Ragged
 from elman.equations import Cell
 from elman.errors import UsageError
 from elman.heads import Loss
@@ -106,6 +105,6 @@ class OneToMany(nn.Module):
         """Return logits (B, V) of the token after tokens (B,), and the state."""
         return self.decoder.step(tokens, state)
 
-    def loss(self, x: Any, targets: Ragged) -> Loss:
-        """Return the cross-entropy of targets, token numbers (B, T) without boundaries."""
+    def loss(self, x: Any, targets: Tokens) -> Loss:
+        """Return the cross-entropy of targets, token numbers (B, T) without boundaries; see Decoder.loss."""
         return self.decoder.loss(self.begin(x), targets)

@@ -64,7 +64,7 @@ class ManyToOne(nn.Module):
     """A sequence in, one answer out: inputs, recurrent layers, pooling, plain layers, head.
 
     Args:
-        inputs: What makes vectors of the steps.
+        inputs: What makes vectors of the steps: TokenVectors of (B, T) numbers, Numbers of (B, T, I).
         head: What stands on top.
         cell, hidden_size, layers, bidirectional: See Encoder.
         pooling: See Pooling; "last" takes what each direction says when it has read everything.
@@ -108,15 +108,15 @@ class ManyToOne(nn.Module):
         self.pooling = Pooling(pooling, self.encoder.directions, draws)
         self.top, self.head = _topped(self.encoder.output_size, dense, dropout, head, draws)
 
-    def forward(self, x: Any) -> Tensor:
-        """Return one row of scores (B, ...) a sequence."""
-        read = self.encoder(x)
+    def forward(self, x: Any, lengths: Tensor | Sequence[int] | None = None) -> Tensor:
+        """Return one row of scores (B, ...) a sequence; x and lengths as of Encoder.forward."""
+        read = self.encoder(x, lengths)
         scores: Tensor = self.head(self.top(self.pooling(read.values, read.lengths)))
         return scores
 
-    def loss(self, x: Any, targets: Any) -> Loss:
-        """Return the loss; see Head.loss."""
-        return self.head.loss(self(x), targets)
+    def loss(self, x: Any, targets: Any, lengths: Tensor | Sequence[int] | None = None) -> Loss:
+        """Return the loss; x and lengths as of Encoder.forward, targets as of Head.loss."""
+        return self.head.loss(self(x, lengths), targets)
 
 
 class ManyToManyInStep(nn.Module):
@@ -161,12 +161,12 @@ class ManyToManyInStep(nn.Module):
             self.encoder.output_size, dense, dropout, head, generator(seed, "initialise", "top")
         )
 
-    def forward(self, x: Any) -> tuple[Tensor, Tensor]:
-        """Return scores (B, T, ...) and lengths (B,)."""
-        read = self.encoder(x)
+    def forward(self, x: Any, lengths: Tensor | Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
+        """Return scores (B, T, ...) and lengths (B,); x and lengths as of Encoder.forward."""
+        read = self.encoder(x, lengths)
         return self.head(self.top(read.values)), read.lengths
 
-    def loss(self, x: Any, targets: Any) -> Loss:
-        """Return the loss; see Head.loss."""
-        scores, lengths = self(x)
-        return self.head.loss(scores, targets, lengths)
+    def loss(self, x: Any, targets: Any, lengths: Tensor | Sequence[int] | None = None) -> Loss:
+        """Return the loss; x and lengths as of Encoder.forward, targets as of Head.loss."""
+        scores, counts = self(x, lengths)
+        return self.head.loss(scores, targets, counts)

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from elman.engines.ragged import without_padding
 from elman.errors import ShapeError, UsageError
-from elman.heads.head import Head, Loss
-from elman.heads.linear_chain import Chain, best_paths, log_partition, marginals, path_scores
+from elman.heads.head import IGNORED, Head, Loss, check_classes, check_form, outside
+from elman.heads.linear_chain import Chain, best_paths, log_partition, marginals, path_scores, restricted
 
 FORBIDDEN = -1e4
 """Score of what must not be: so low that its probability is 0 in float32, and still a number that has gradients."""
@@ -61,14 +61,28 @@ class CrfHead(Head):
         )
 
     def loss(self, scores: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Loss:
-        """Return -ln P(y | a) = ln Z - s(y) of emissions (B, T, K) and labels (B, T); the mean is over steps.
+        """Return -ln P(y | a) = ln Z - s(y) of emissions (B, T, K) and labels (B, T); the mean is over labels.
+
+        Where labels are IGNORED, P is of those that are known, summed over all ways to fill in the others:
+        -ln P = ln Z - ln Z', with Z' the sum of exp(s) over the paths that agree with them.
 
         A path that `allowed` forbids costs ten thousand nats and more; it has no place among targets.
+
+        Raises:
+            ShapeError: labels are no whole numbers, have another shape, or one within lengths is not from 0 to K - 1.
         """
+        check_form("CrfHead", "targets", targets, scores.shape[:-1])
         chain = self.chain(scores, lengths)
-        nats = (log_partition(chain) - path_scores(chain, targets)).sum()
-        items = int(chain.real.sum())
-        return Loss(nats / items, nats, items)
+        known = chain.real
+        wanted = torch.where(known, targets, 0)  # (B, T)
+        if outside(wanted, self.labels):
+            check_classes("CrfHead", targets, self.labels, lengths)
+            known = known & (targets != IGNORED)
+            agreeing = log_partition(restricted(chain, wanted, known))
+        else:
+            agreeing = path_scores(chain, wanted)
+        nats, items = (log_partition(chain) - agreeing).sum(), int(known.sum())
+        return Loss(nats / max(items, 1), nats, items)
 
     def best(self, scores: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return the most probable path (B, T), 0 beyond each length (Viterbi)."""

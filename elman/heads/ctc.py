@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.errors import ShapeError
-from elman.heads.head import Head, Loss, exact
+from elman.heads.head import Head, Loss, check_form, exact
 
 BLANK = 0
 BLANK_BIAS = 3.0
@@ -52,17 +52,39 @@ class CtcHead(Head):
             lengths: (B,) steps; None when all are T.
 
         Raises:
-            ShapeError: a sequence has fewer steps than its target needs (see `steps_needed`).
+            ShapeError: a label is not from 1 to K, a sequence has fewer steps than its target needs (see
+                `steps_needed`), or shapes, types or lengths do not fit.
         """
         labels, counts = targets
         rows, steps = scores.shape[:2]
         lengths = torch.full((rows,), steps) if lengths is None else lengths.cpu()
-        _check_steps(labels, counts, lengths)
+        check_form("CtcHead", "labels", labels, (rows, *(labels.shape[-1:] if isinstance(labels, Tensor) else ())))
+        check_form("CtcHead", "lengths of labels", counts, (rows,))
+        check_form("CtcHead", "lengths", lengths, (rows,))
+        self._check(labels, counts, lengths, steps)
         nats = nn.functional.ctc_loss(
             self.log_probabilities(scores).transpose(0, 1), labels, lengths, counts.cpu(), BLANK, "sum"
         )
         items = max(int(counts.sum()), 1)
         return Loss(nats / items, nats, items)
+
+    def _check(self, labels: Tensor, counts: Tensor, lengths: Tensor, longest: int) -> None:
+        """Refuse what torch's loss would read beyond its tables, or answer by infinity."""
+        for row, (said, count, steps) in enumerate(
+            zip(labels.tolist(), counts.tolist(), lengths.tolist(), strict=True)
+        ):
+            if not (0 <= count <= len(said) and 0 < steps <= longest):
+                raise ShapeError(
+                    f"CtcHead: sequence {row} must have from 0 to {len(said)} labels and from 1 to {longest} steps; "
+                    f"got {count} labels and {steps} steps"
+                )
+            check_labels("CtcHead", said[:count], self.labels, f"labels[{row}, ")
+            needed = steps_needed(said[:count])
+            if needed > steps:
+                raise ShapeError(
+                    f"CtcHead: sequence {row} must have at least {needed} steps for its {count} labels; got {steps}",
+                    "leave the example out, or read more steps a second",
+                )
 
 
 def steps_needed(labels: Sequence[int]) -> int:
@@ -75,11 +97,21 @@ def steps_needed(labels: Sequence[int]) -> int:
     return len(labels) + sum(a == b for a, b in pairwise(labels))
 
 
-def _check_steps(labels: Tensor, counts: Tensor, lengths: Tensor) -> None:
-    for row, (count, steps) in enumerate(zip(counts.tolist(), lengths.tolist(), strict=True)):
-        needed = steps_needed(labels[row, :count].tolist())
-        if needed > steps:
-            raise ShapeError(
-                f"CtcHead: sequence {row} must have at least {needed} steps for its {count} labels; got {steps}",
-                "leave the example out, or read more steps a second",
-            )
+def check_labels(where: str, said: Sequence[int], labels: int, place: str) -> None:
+    """Check that what is to be said has labels from 1 to K.
+
+    Args:
+        where: Who asks, for errors.
+        said: The labels.
+        labels: K.
+        place: Where they stand, for errors, up to the number of a label: "labels[0, ".
+
+    Raises:
+        ShapeError: one is not; the first is named.
+    """
+    if said and not 0 < min(said) <= max(said) <= labels:
+        u = next(u for u, label in enumerate(said) if not 0 < label <= labels)
+        raise ShapeError(
+            f"{where}: labels must be from 1 to K = {labels}; got {said[u]} at {place}{u}]",
+            f"number {BLANK} is the blank; labels are numbered from 1",
+        )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from elman.errors import DataError, UsageError
-from elman.heads.ctc import BLANK, steps_needed
+from elman.heads.ctc import BLANK, check_labels, steps_needed
 
 _NEVER = -math.inf
 
@@ -159,9 +159,11 @@ def align(logs: Tensor, labels: Sequence[int]) -> list[tuple[int, int]]:
 
     Raises:
         DataError: T steps are too few for these labels.
+        ShapeError: a label is not from 1 to K.
 
     Source: the maximum in place of the sum in Graves et al. 2006, equation 6.
     """
+    check_labels("align", labels, logs.shape[1] - 1, "labels[")
     steps, needed = logs.shape[0], steps_needed(labels)
     if needed > steps:
         raise DataError(f"align: {len(labels)} labels must have at least {needed} steps; got {steps}")

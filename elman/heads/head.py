@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from elman.engines.ragged import valid_steps
 from elman.errors import ShapeError
 
 IGNORED = -100
-"""A class number that counts nothing: padding, and what nobody labelled."""
+"""A class number that counts nothing: padding, and what nobody labelled; a CRF sums over what could stand there."""
 
 
 @dataclass(frozen=True)
@@ -81,3 +82,43 @@ def real_rows(values: Tensor, lengths: Tensor | None) -> Tensor:
     What stands beyond a length reaches nothing, be it NaN.
     """
     return values if lengths is None else values[valid_steps(lengths, values.shape[1], values.device)]
+
+
+def check_form(where: str, name: str, numbers: Tensor, shape: Sequence[int]) -> None:
+    """Check that class numbers are whole and have a shape; looks at no value, so that no device has to be waited for.
+
+    Raises:
+        ShapeError: they are not, or have not.
+    """
+    if not isinstance(numbers, Tensor):
+        raise ShapeError(f"{where}: {name} must be a tensor of whole numbers; got {type(numbers).__name__}")
+    if numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
+        raise ShapeError(f"{where}: {name} must be whole numbers; got {numbers.dtype}", f"use {name}.long()")
+    if numbers.shape != torch.Size(shape):
+        raise ShapeError(f"{where}: {name} must have shape {tuple(shape)}; got {tuple(numbers.shape)}")
+
+
+def outside(numbers: Tensor, count: int) -> bool:
+    """Return whether some of the numbers are not from 0 to count - 1."""
+    if not numbers.numel():
+        return False
+    low, high = torch.stack(torch.aminmax(numbers)).tolist()
+    return bool(low < 0 or high >= count)
+
+
+def check_classes(where: str, targets: Tensor, classes: int, lengths: Tensor | None) -> None:
+    """Check that targets (B, ...), or (B, T, ...) within lengths, are class numbers or IGNORED.
+
+    Raises:
+        ShapeError: one is not; the first is named.
+    """
+    bad = ((targets < 0) | (targets >= classes)) & (targets != IGNORED)
+    if lengths is not None:
+        real = valid_steps(lengths, targets.shape[1], targets.device)  # (B, T)
+        bad = bad & real.reshape(*real.shape, *[1] * (targets.dim() - 2))
+    for place in bad.nonzero()[:1].tolist():
+        raise ShapeError(
+            f"{where}: targets must be class numbers from 0 to {classes - 1}, or IGNORED ({IGNORED}); "
+            f"got {int(targets[tuple(place)])} at targets{place}",
+            f"{where} was made for {classes} classes, which are numbered from 0",
+        )

@@ -7,7 +7,7 @@ A chain gives a path y of T steps the score
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -56,6 +56,13 @@ def path_scores(chain: Chain, paths: Tensor) -> Tensor:
     ends = chain.end[paths.gather(1, chain.last.unsqueeze(1)).squeeze(1)]  # (B,)
     inside = torch.where(real, each, 0.0).sum(dim=1) + torch.where(real[:, 1:], moves, 0.0).sum(dim=1)
     return chain.start[paths[:, 0]] + inside + ends
+
+
+def restricted(chain: Chain, labels: Tensor, known: Tensor) -> Chain:
+    """Return the chain of the paths that agree with labels (B, T) wherever `known` (B, T) is true."""
+    others = torch.arange(chain.emissions.shape[2], device=labels.device) != labels.unsqueeze(2)  # (B, T, K)
+    emissions = exact(chain.emissions).masked_fill(others & known.unsqueeze(2), -torch.inf)
+    return replace(chain, emissions=emissions)
 
 
 def log_partition(chain: Chain) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from elman.equations.expressions import Apply, Expression, Product, Symbol
 from elman.equations.output import OutputEquation
 from elman.errors import ShapeError, UsageError
-from elman.heads.head import IGNORED, Head, Loss, exact, real_rows
+from elman.heads.head import IGNORED, Head, Loss, check_classes, check_form, exact, outside, real_rows
 
 __all__ = ["IGNORED", "SoftmaxHead", "names_of"]
 
@@ -79,7 +79,16 @@ class SoftmaxHead(Head):
         Args:
             logits: (..., K).
             targets: (...) class numbers.
+
+        Raises:
+            ShapeError: as of `loss`.
         """
+        check_form("SoftmaxHead", "targets", targets, logits.shape[:-1])
+        if outside(targets, logits.shape[-1]):
+            check_classes("SoftmaxHead", targets, logits.shape[-1], None)
+        return self._nats(logits, targets.long())
+
+    def _nats(self, logits: Tensor, targets: Tensor) -> Tensor:
         flat = exact(logits).reshape(-1, logits.shape[-1])  # (N, K)
         return nn.functional.cross_entropy(flat, targets.reshape(-1), reduction="sum", ignore_index=IGNORED)
 
@@ -87,11 +96,14 @@ class SoftmaxHead(Head):
         """Return the cross-entropy of logits (..., K) and class numbers (...), IGNORED and beyond lengths left out.
 
         In a batch where nothing counts, the mean is 0.
+
+        Raises:
+            ShapeError: targets are no whole numbers, have another shape, or one that counts is not from 0 to K - 1.
         """
         logits, wanted = _counted(scores, targets, lengths)
         items = int(wanted.shape[0])
         if not items or not (self.label_smoothing or self.class_weights is not None):
-            nats = self.nats(logits, wanted)
+            nats = self._nats(logits, wanted)
             return Loss(nats / max(items, 1), nats, items)
         logs = torch.log_softmax(logits, dim=1)
         own = -logs.gather(1, wanted.unsqueeze(1)).squeeze(1)  # (N,)
@@ -112,11 +124,14 @@ class SoftmaxHead(Head):
 
 def _counted(scores: Tensor, targets: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
     """The logits (N, K) and targets (N,) of what counts."""
-    scores, targets = real_rows(scores, lengths), real_rows(targets, lengths)
-    here = targets != IGNORED
-    if bool(here.all()):  # then nothing has to be copied
-        return exact(scores).reshape(-1, scores.shape[-1]), targets.reshape(-1)
-    return exact(scores[here]), targets[here]
+    check_form("SoftmaxHead", "targets", targets, scores.shape[:-1])
+    classes = scores.shape[-1]
+    rows, wanted = real_rows(scores, lengths), real_rows(targets, lengths).long()
+    if not outside(wanted, classes):  # then all of it counts, and nothing has to be copied
+        return exact(rows).reshape(-1, classes), wanted.reshape(-1)
+    check_classes("SoftmaxHead", targets, classes, lengths)
+    here = wanted != IGNORED
+    return exact(rows[here]), wanted[here]
 
 
 def names_of(equation: OutputEquation) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ def prepare(
         ShapeError: anything does not fit; the message has the names and numbers.
     """
     if isinstance(x, list | tuple):
-        x, lengths = _from_list(where, x, lengths, input_size)
+        x, lengths = _from_list(where, x, lengths, f"(T, I) with T >= 1 and I = {input_size}", (input_size,))
     if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != input_size:
         got = f"a tensor of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         hint = (
@@ -60,28 +60,68 @@ def _type_fits(x: Tensor, like: Tensor) -> bool:
     return x.dtype == like.dtype or torch.is_autocast_enabled(x.device.type)
 
 
-def _from_list(
-    where: str, x: Sequence[Tensor], lengths: Tensor | Sequence[int] | None, input_size: int
+def padded(
+    where: str, x: Tensor | Sequence[Tensor], lengths: Tensor | Sequence[int] | None, shortest: int = 1
 ) -> tuple[Tensor, Tensor]:
+    """Bring sequences of anything to one form.
+
+    Args:
+        where: Name of what takes them, for errors.
+        x: (B, T, ...), or a list of (T_i, ...) in any order.
+        lengths: (B,) whole numbers from 1 to T; None for T, and for a list.
+        shortest: Least T_i of a list.
+
+    Returns:
+        x (B, T, ...), and lengths (B,) as int64 on the CPU.
+
+    Raises:
+        ShapeError: anything does not fit; the message has the names and numbers.
+    """
+    if not isinstance(x, Tensor):
+        row = x[0] if x and isinstance(x[0], Tensor) else torch.empty(0)
+        inner = tuple(row.shape[1:])
+        form = f"(T, {', '.join(map(str, inner))})" if inner else "(T,)"
+        return _from_list(where, x, lengths, f"{form} with T >= {shortest}", inner, shortest)
+    if x.dim() < 2 or x.shape[0] == 0 or x.shape[1] < shortest:
+        raise ShapeError(
+            f"{where}: x must have shape (B, T, ...) with at least one sequence and one step; got {tuple(x.shape)}",
+            "one sequence becomes a batch by x.unsqueeze(0)" if x.dim() == 1 else None,
+        )
+    counts = None if lengths is None else _checked_lengths(where, lengths, x.shape[0], x.shape[1])
+    return x, torch.full((x.shape[0],), x.shape[1]) if counts is None else counts
+
+
+def _from_list(
+    where: str,
+    x: Sequence[Tensor],
+    lengths: Tensor | Sequence[int] | None,
+    form: str,
+    inner: tuple[int, ...],
+    shortest: int = 1,
+) -> tuple[Tensor, Tensor]:
+    """Join sequences (T_i, *inner), of a form described by `form`."""
     if lengths is not None:
         raise ShapeError(f"{where}: lengths must be left out for a list of sequences; their own lengths count")
     if not x:
         raise ShapeError(f"{where}: x must have at least one sequence; got an empty list")
     for n, row in enumerate(x):
-        if not isinstance(row, Tensor) or row.dim() != 2 or row.shape[1] != input_size or row.shape[0] == 0:
+        if not isinstance(row, Tensor) or row.dim() == 0 or row.shape[1:] != inner or row.shape[0] < shortest:
             got = f"shape {tuple(row.shape)}" if isinstance(row, Tensor) else type(row).__name__
-            raise ShapeError(
-                f"{where}: sequence {n} must have shape (T, I) with T >= 1 and I = {input_size}; got {got}"
-            )
+            raise ShapeError(f"{where}: sequence {n} must have shape {form}; got {got}")
         if row.dtype != x[0].dtype or row.device != x[0].device:
             raise ShapeError(
                 f"{where}: all sequences must have one type and device; sequence 0 has {x[0].dtype} on {x[0].device}, "
                 f"sequence {n} has {row.dtype} on {row.device}"
             )
-    return pad_sequence(list(x), batch_first=True), torch.tensor([len(row) for row in x])  # (B, T, I), (B,)
+    return pad_sequence(list(x), batch_first=True), torch.tensor([len(row) for row in x])  # (B, T, ...), (B,)
 
 
-def _checked_lengths(where: str, lengths: Tensor | Sequence[int], rows: int, steps: int) -> Tensor | None:
+def whole_numbers(where: str, lengths: Tensor | Sequence[int], rows: int) -> Tensor:
+    """Return lengths as a tensor (B,), on the device they are on.
+
+    Raises:
+        ShapeError: they are no whole numbers, or not as many as rows.
+    """
     try:
         counts = torch.as_tensor(lengths)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -92,6 +132,11 @@ def _checked_lengths(where: str, lengths: Tensor | Sequence[int], rows: int, ste
         raise ShapeError(
             f"{where}: lengths must have shape ({rows},), one for each sequence; got {tuple(counts.shape)}"
         )
+    return counts
+
+
+def _checked_lengths(where: str, lengths: Tensor | Sequence[int], rows: int, steps: int) -> Tensor | None:
+    counts = whole_numbers(where, lengths, rows)
     if torch.compiler.is_compiling():
         return torch.ops.elman.checked_lengths(counts, steps, where)  # type: ignore[no-any-return]
     counts = counts.to("cpu", torch.int64)

@@ -72,7 +72,7 @@ class NextKeys(ManyToManyInStep):
         nats: Tensor = head.steps(scores, wanted)
         return torch.where(valid_steps(lengths, nats.shape[1], nats.device), nats, 0.0)
 
-    def loss(self, x: Ragged, targets: Any = None) -> Loss:
+    def loss(self, x: Ragged, targets: Any = None) -> Loss:  # type: ignore[override]
         """Return the loss of frames; they hold their own targets."""
         return super().loss(*_shifted(x))
 

@@ -9,7 +9,7 @@ import torch
 
 from elman.architectures import Encoder, EncoderDecoder, OneToMany, Ragged, TokenVectors
 from elman.decoding import Beam, generate, search
-from elman.errors import UsageError
+from elman.errors import ShapeError, UsageError
 from elman.randomness import drawing
 
 V, W = 9, 6  # tokens that are read, and that are written, the boundary counted
@@ -226,6 +226,35 @@ def test_options_without_effect_and_sight_of_the_future_are_refused():
         one_to_many(to_start=False, to_steps=False)
     with pytest.raises(UsageError, match="shares: must come from a decoder with attention"):
         network("a mean").shares(X, Y)
+
+
+def test_as_many_sequences_must_be_written_as_were_read():
+    model = network()
+    for targets in (Ragged(Y.values[:1], Y.lengths[:1]), [torch.tensor([1])]):
+        with pytest.raises(ShapeError, match="as many sequences; the source has B = 3, the target B = 1"):
+            model.loss(X, targets)
+        with pytest.raises(ShapeError, match="the source has B = 3, the target B = 1"):
+            one_to_many().loss(torch.eye(3, dtype=torch.float64), targets)
+
+
+@torch.no_grad()
+def test_lists_and_tensors_are_read_and_written_as_raggeds_are():
+    model, one = network().eval(), one_to_many().eval()
+    x, y = ([r[:n] for r, n in zip(z.values, z.lengths.tolist(), strict=True)] for z in (X, Y))
+    wanted = model.loss(X, Y).nats
+    assert torch.equal(model.loss(x, y).nats, wanted)
+    assert torch.equal(model.loss(X.values, y, X.lengths).nats, wanted)
+    assert torch.equal(model.shares(x, y), model.shares(X, Y))
+    classes = torch.eye(3, dtype=torch.float64)
+    assert torch.equal(one.loss(classes, y).nats, one.loss(classes, Y).nats)
+    nothing = [torch.empty(0, dtype=torch.int64), *y[1:]]
+    empty = Ragged(Y.values, torch.tensor([0, 1, 2]))
+    torch.testing.assert_close(one.loss(classes, nothing).nats, one.loss(classes, empty).nats)
+
+
+def test_a_token_that_cannot_be_written_is_named():
+    with pytest.raises(ShapeError, match=r"TokenVectors: tokens must be from 0 to 5; got 6 at tokens\[0, 2\]"):
+        network().loss(X, [torch.tensor([1, 6]), *[torch.tensor([1])] * 2])
 
 
 # ---- what learns

@@ -217,3 +217,14 @@ def test_ignored_targets_count_nothing():
     rows = [(b, t) for b in range(2) for t in range(4) if targets[b, t] >= 0]
     expected = sum(float(torch.logsumexp(logits[b, t], 0) - logits[b, t, targets[b, t]]) for b, t in rows)
     assert float(head.nats(logits, targets)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("embedding_size", [0, 5])
+@pytest.mark.parametrize("token", [V, -1])
+def test_a_token_that_does_not_exist_is_refused_and_named(embedding_size, token):
+    model, read = small(embedding_size=embedding_size), tokens()
+    read[1, 2] = token
+    with pytest.raises(ShapeError, match=rf"LanguageModel: tokens must be from 0 to 6; got {token} at tokens\[1, 2\]"):
+        model(read)
+    with pytest.raises(ShapeError, match=r"tokens must be a tensor of whole numbers; got torch\.float32"):
+        model(read.float())

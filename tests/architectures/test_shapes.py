@@ -115,6 +115,74 @@ def test_every_head_stands_on_every_step_and_every_parameter_learns(head, target
     assert silent == []
 
 
+# ---- what is taken
+
+
+ROWS = [torch.tensor([1, 2, 3, 4]), torch.tensor([5]), torch.tensor([6, 7, 8, 0, 1, 2])]
+
+
+def test_a_list_a_tensor_with_lengths_and_a_ragged_are_the_same():
+    one, each, padded = many_to_one().eval(), in_step().eval(), torch.nn.utils.rnn.pad_sequence(ROWS, batch_first=True)
+    given = [(ROWS,), (padded, list(LENGTHS)), (padded, torch.tensor(LENGTHS)), (Ragged(padded, list(LENGTHS)),)]
+    wanted, targets = one(Ragged(padded, torch.tensor(LENGTHS))), torch.tensor([0, 1, 2])
+    for x, *lengths in given:
+        assert torch.equal(one(x, *lengths), wanted)
+        assert torch.equal(one.loss(x, targets, *lengths).nats, one.loss(Ragged(padded, LENGTHS), targets).nats)
+        assert each(x, *lengths)[1].tolist() == list(LENGTHS)
+        assert each.loss(x, padded.clamp(max=2), *lengths).items == sum(LENGTHS)
+        assert torch.equal(one.encoder.inputs(x).values, one.encoder.inputs(padded).values) or lengths
+
+
+def test_numbers_are_taken_as_layers_take_them():
+    network = ManyToOne(Numbers(3), partial(SoftmaxHead, classes=4), hidden_size=5).eval()
+    x = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
+    whole = network(Ragged(x, torch.tensor([4, 4])))
+    assert torch.equal(network(x), whole) and torch.equal(network(list(x)), whole)
+
+
+@pytest.mark.parametrize(
+    ("x", "lengths", "message"),
+    [
+        ([], None, "x must have at least one sequence; got an empty list"),
+        ([torch.zeros(2, 3), torch.zeros(2, 4)], None, r"sequence 1 must have shape \(T, 3\) with T >= 1; got shape"),
+        ([torch.zeros(2, 3), [1.0]], None, "sequence 1 must have shape .*; got list"),
+        ([torch.zeros(2, 3)], [2], "lengths must be left out for a list of sequences"),
+        (Ragged(torch.zeros(2, 3, 3), [3, 2]), [3, 2], "lengths must be left out for a Ragged"),
+        (torch.zeros(2, 3, 3), [3, 4], "every length must be from 1 to T = 3; got 4 for sequence 1"),
+        (torch.zeros(2, 3, 3), [3], r"lengths must have shape \(2,\), one for each sequence; got \(1,\)"),
+        (torch.zeros(2, 0, 3), None, r"at least one sequence and one step; got \(2, 0, 3\)"),
+        (torch.zeros(3), None, r"x must have shape \(B, T, ...\).*; got \(3,\)"),
+        (torch.zeros(2, 3), None, r"x must have shape \(B, T, I\) with I = 3; got a tensor of shape \(2, 3\)"),
+        (torch.zeros(2, 3, 2), None, r"x must have shape \(B, T, I\) with I = 3; got a tensor of shape \(2, 3, 2\)"),
+    ],
+)
+def test_what_cannot_be_taken_is_refused(x, lengths, message):
+    network = ManyToOne(Numbers(3), partial(SoftmaxHead, classes=4), hidden_size=5)
+    with pytest.raises(ShapeError, match=message):
+        network(x, lengths)
+
+
+def test_lengths_of_a_ragged_must_be_whole_numbers():
+    assert Ragged(torch.zeros(2, 3), [3, 2]).lengths.tolist() == [3, 2]
+    for lengths in ([3.0, 2.0], ["a", "b"], [3]):
+        with pytest.raises(ShapeError, match="Ragged: lengths must"):
+            Ragged(torch.zeros(2, 3), lengths)
+
+
+@pytest.mark.parametrize("forgetting", [None, torch.zeros(V)])
+@pytest.mark.parametrize("token", [V, -1])
+def test_a_token_without_a_vector_is_refused_and_named_and_padding_is_not_read(forgetting, token):
+    vectors = TokenVectors(V, 4, forgetting=forgetting)
+    x = torch.tensor([[1, 2, 3], [4, token, token]])
+    with drawing(0, "x"):
+        assert torch.equal(vectors(Ragged(x, [3, 1])).values[0], vectors.weight[1:4])
+        message = rf"TokenVectors: tokens must be from 0 to 8; got {token} at tokens\[1, 1\]"
+        with pytest.raises(ShapeError, match=message):
+            vectors(Ragged(x, [3, 2]))
+        with pytest.raises(ShapeError, match=r"tokens must be a tensor of whole numbers; got torch\.float32"):
+            vectors(torch.zeros(2, 3))
+
+
 # ---- direction
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from elman.errors import ShapeError, UsageError
-from elman.heads import CrfHead
+from elman.heads import IGNORED, CrfHead
 from elman.heads.linear_chain import Chain, best_paths, log_partition, path_scores
 from tests.oracles import relative_error, slopes
 
@@ -143,3 +143,48 @@ def test_crf_refuses_rules_that_do_not_fit():
         CrfHead(5, K, allowed=torch.ones(3, 3, dtype=torch.bool))
     with pytest.raises(UsageError, match="must let some label begin"):
         CrfHead(5, K, allowed=torch.zeros(5, 5, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("constrained", [False, True])
+def test_labels_that_nobody_knows_are_summed_over(constrained):
+    """-ln P(known labels) by enumeration: the share of all paths that agree with them."""
+    allowed = rules() if constrained else None
+    head, (a, lengths) = made(allowed), batch()
+    targets = torch.tensor([[IGNORED, 1, IGNORED, 2], [IGNORED, 7, 7, 7], [0, 1, IGNORED, 7]])
+    emissions, expected = head(a), 0.0
+    for row, length in enumerate(LENGTHS):
+        every, wanted = scores_of_all(head, emissions[row, :length], allowed), targets[row, :length].tolist()
+        agree = [p for p in every if all(y in (k, IGNORED) for k, y in zip(p, wanted, strict=True))]
+        log_z = math.log(math.fsum(math.exp(s) for s in every.values()))
+        expected += log_z - math.log(math.fsum(math.exp(every[p]) for p in agree))
+    loss = head.loss(poisoned(emissions), targets, lengths)
+    assert float(loss.nats.detach()) == pytest.approx(expected, rel=1e-10)
+    assert (loss.items, float(loss.mean.detach())) == (4, pytest.approx(expected / 4, rel=1e-10))
+    loss.nats.backward()
+    for name, weight in head.named_parameters():
+        found = slopes(lambda: float(head.loss(head(a), targets, lengths).nats.detach()), weight.detach().numpy())
+        assert relative_error(weight.grad.numpy(), found) < 1e-7, name
+
+
+def test_a_chain_without_any_known_label_costs_nothing():
+    head, (a, lengths) = made(), batch()
+    loss = head.loss(head(a), torch.full((3, 4), IGNORED), lengths)
+    loss.mean.backward()
+    assert (float(loss.mean.detach()), loss.items) == (0.0, 0)
+    assert all(float(p.grad.abs().max()) < 1e-15 for p in head.parameters())
+
+
+def test_labels_that_do_not_exist_are_refused_and_named():
+    head, (a, lengths) = made(), batch()
+    targets = torch.zeros(3, 4, dtype=torch.int64)
+    targets[1, 1:] = 99  # beyond the length
+    head.loss(head(a), targets, lengths)
+    for wrong in (3, -1):
+        targets[2, 1] = wrong
+        message = rf"targets must be class numbers from 0 to 2, or IGNORED \(-100\); got {wrong} at targets\[2, 1\]"
+        with pytest.raises(ShapeError, match=message):
+            head.loss(head(a), targets, lengths)
+    with pytest.raises(ShapeError, match=r"targets must have shape \(3, 4\); got \(3, 2\)"):
+        head.loss(head(a), targets[:, :2], lengths)
+    with pytest.raises(ShapeError, match=r"targets must be whole numbers; got torch\.float32"):
+        head.loss(head(a), targets.float(), lengths)

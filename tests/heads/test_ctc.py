@@ -148,3 +148,35 @@ def test_beam_refuses_what_has_no_effect():
     for options in ({"weight": 0.5}, {"language": Bigrams(torch.zeros(1))}):
         with pytest.raises(UsageError, match="together only"):
             PrefixBeam(**options)
+
+
+@pytest.mark.parametrize("label", [-1, 0, 4, 10, 100])
+def test_labels_that_do_not_exist_are_refused_and_named(label):
+    head, counts = CtcHead(2, K), torch.tensor([1, 2])
+    scores = torch.zeros(2, 6, K + 1)
+    with pytest.raises(ShapeError, match=rf"labels must be from 1 to K = 3; got {label} at labels\[1, 1\]"):
+        head.loss(scores, (torch.tensor([[1, 0], [2, label]]), counts))
+    with pytest.raises(ShapeError, match=rf"align: labels must be from 1 to K = 3; got {label} at labels\[1\]"):
+        align(logs_of(), [2, label])
+
+
+def test_what_stands_beyond_the_length_of_a_target_is_not_read():
+    head, counts, scores = CtcHead(2, K), torch.tensor([1, 2]), torch.stack([logs_of(0), logs_of(1)])
+    found = [head.loss(scores, (torch.tensor([[1, pad], [2, 3]]), counts)).nats for pad in (0, 99, -100)]
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize(
+    ("labels", "counts", "lengths", "message"),
+    [
+        (torch.tensor([[1.0]]), [1], [5], "labels must be whole numbers; got torch.float32"),
+        (torch.tensor([1]), [1], [5], r"labels must have shape \(1, 1\); got \(1,\)"),
+        ([[1]], [1], [5], "labels must be a tensor of whole numbers; got list"),
+        (torch.tensor([[1]]), [1, 1], [5], r"lengths of labels must have shape \(1,\); got \(2,\)"),
+        (torch.tensor([[1]]), [2], [5], "sequence 0 must have from 0 to 1 labels and from 1 to 5 steps; got 2 labels"),
+        (torch.tensor([[1]]), [1], [6], "from 1 to 5 steps; got 1 labels and 6 steps"),
+    ],
+)
+def test_targets_that_do_not_fit_are_refused(labels, counts, lengths, message):
+    with pytest.raises(ShapeError, match=message):
+        CtcHead(2, K).loss(torch.zeros(1, 5, K + 1), (labels, torch.tensor(counts)), torch.tensor(lengths))

@@ -83,6 +83,40 @@ def test_softmax_refuses(options, error, message):
         SoftmaxHead(3, K, **options)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_softmax_names_a_class_that_does_not_exist(smoothing):
+    head, lengths = SoftmaxHead(3, K, label_smoothing=smoothing), torch.tensor([2, 3])
+    targets = torch.tensor([[0, 3, 99], [1, IGNORED, 2]])  # 99 is beyond its length
+    assert head.loss(drawn(2, 3, K), targets, lengths).items == 4
+    for wrong in (4, -1):
+        targets[1, 2] = wrong
+        message = rf"targets must be class numbers from 0 to 3, or IGNORED \(-100\); got {wrong} at targets\[1, 2\]"
+        with pytest.raises(ShapeError, match=message):
+            head.loss(drawn(2, 3, K), targets, lengths)
+        with pytest.raises(ShapeError, match=rf"got {wrong} at targets\[0\]"):
+            head.nats(drawn(2, K), torch.tensor([wrong, 1]))
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (torch.tensor([0.0, 1.0]), "targets must be whole numbers; got torch.float32\n\nhint: use targets.long()"),
+        (torch.tensor([True, False]), "targets must be whole numbers; got torch.bool"),
+        (torch.tensor([0]), r"targets must have shape \(2,\); got \(1,\)"),
+        ([0, 1], "targets must be a tensor of whole numbers; got list"),
+    ],
+)
+def test_softmax_refuses_targets_that_do_not_fit(targets, message):
+    with pytest.raises(ShapeError, match=message):
+        SoftmaxHead(3, K).loss(drawn(2, K), targets)
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.uint8])
+def test_softmax_takes_whole_numbers_of_any_type(kind):
+    scores, targets = drawn(2, K), torch.tensor([0, 3])
+    assert SoftmaxHead(3, K).loss(scores, targets.to(kind)).nats == SoftmaxHead(3, K).loss(scores, targets).nats
+
+
 # ---- yes or no
 
 
