@@ -14,7 +14,7 @@ import click
 from elman.cli.options import checked, options_of
 from elman.cli.output import finite, note, table, write_json, write_line
 from elman.cli.precision import accept, checked_precision, precision_options
-from elman.cli.reading import as_path
+from elman.cli.reading import as_given, as_path
 from elman.cli.verbs import json_option, refuse
 from elman.errors import DataError, UsageError, counted
 from elman.readers.examples import is_empty
@@ -26,6 +26,7 @@ from elman.storage import write_json as write_json_file
 
 if TYPE_CHECKING:
     from elman.readers import Example, Reading
+    from elman.tasks.supervised import Answer, SupervisedTask
     from elman.tasks.supervised_model import SupervisedModel
 
 MODEL = click.argument("model", type=click.Path(path_type=Path))
@@ -78,7 +79,8 @@ def evaluate(
                 note(f"note: {remark}")
             metrics: dict[str, Any] = {**judged.metrics, **loaded.task.notes(), **count_skipped(how)}
             if output is not None:
-                keep(loaded, judged.examples, judged.answers, how, output, metrics)
+                rows = documents(loaded.task, judged.examples, judged.answers, (data, path))
+                keep(loaded, judged.examples, rows, how, output, metrics)
         else:
             refuse_for_texts(model, chosen | search | beside, output)
             metrics = loaded.evaluate(path) if narrow == "float32" else narrowed(loaded, path, narrow, loss_bound)
@@ -110,21 +112,21 @@ def predict(model: Path, data: str, output: Path | None, as_json: bool, **option
         examples, answers = loaded.answer([example for example in found if not is_empty(example)], how)
         if not examples:
             raise DataError(f"{data}: must hold at least one example; got none that can be used")
+        rows = documents(loaded.task, examples, answers, (data, path))
         if output is not None:
-            keep(loaded, examples, answers, how, output)
+            keep(loaded, examples, rows, how, output)
     tell_skipped(how, output)
     if as_json:
-        return write_json({"model": str(model), "answers": documents(examples, answers)})
-    return write_line("\n".join(shown_lines(loaded, found, examples, answers)))
+        return write_json({"model": str(model), "answers": rows})
+    return write_line(as_given("\n".join(shown_lines(loaded, found, examples, rows)), data, path))
 
 
 def shown_lines(
-    model: SupervisedModel, found: Sequence[Example], examples: Sequence[Example], answers: Sequence[dict[str, Any]]
+    model: SupervisedModel, found: Sequence[Example], examples: Sequence[Example], rows: Sequence[Answer]
 ) -> list[str]:
-    """Return a line for people about each answer, and an empty one for each empty line of what was found."""
+    """Return a line for people about each row of answers, and an empty one for each empty line of what was found."""
     colour = sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    pairs = zip(examples, documents(examples, answers), strict=True)
-    lines = [model.task.show(model, e.x, a, colour=colour) for e, a in pairs]
+    lines = [model.task.show(model, e.x, row, colour=colour) for e, row in zip(examples, rows, strict=True)]
     if not any(map(is_empty, found)):
         return lines
     said = {example.where: line for example, line in zip(examples, lines, strict=True)}
@@ -200,23 +202,34 @@ def count_skipped(how: Reading) -> dict[str, int]:
     return {"skipped": len(how.rejects)} if len(how.rejects) else {}
 
 
-def documents(examples: Sequence[Example], answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return answers with where their examples stand, as JSON values."""
-    return [
-        {"where": e.where, **({} if e.id is None else {"id": e.id}), **a}
-        for e, a in zip(examples, answers, strict=True)
-    ]
+def documents(
+    task: SupervisedTask[Any], examples: Sequence[Example], answers: Sequence[Answer], file: tuple[str, Path]
+) -> list[Answer]:
+    """Return a row for each answer: where its example stands, what was read, the answer, and the truth where known.
+
+    Args:
+        task: The task.
+        examples: What was read.
+        answers: One for each.
+        file: The data as the user gave it, and the path that was read.
+    """
+    rows = []
+    for example, answer in zip(examples, answers, strict=True):
+        told = {"where": example.where, **task.told(example)}
+        told |= {name: as_given(value, *file) for name, value in told.items() if isinstance(value, str)}
+        rows.append(told | answer | ({} if example.y is None else {"truth": task.truth(example.y)}))
+    return rows
 
 
 def keep(
     model: SupervisedModel,
     examples: Sequence[Example],
-    answers: Sequence[dict[str, Any]],
+    answers: Sequence[Answer],
     how: Reading,
     folder: Path,
     metrics: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write answers, rejects, metrics and pictures into a folder; say which pictures there are.
+    """Write rows of answers, rejects, metrics and pictures into a folder; say which pictures there are.
 
     What `keep` wrote there before is removed first, by the list that it leaves: no picture of other answers stays.
 
@@ -225,7 +238,7 @@ def keep(
     """
     make_folder(folder)
     remove_written(folder)
-    lines = [json.dumps(finite(row), ensure_ascii=False) + "\n" for row in documents(examples, answers)]
+    lines = [json.dumps(finite(row), ensure_ascii=False) + "\n" for row in answers]
     files = [folder / "predictions.jsonl"]
     write_file(files[0], [line.encode("utf-8", "backslashreplace") for line in lines])
     if len(how.rejects):

@@ -13,6 +13,11 @@ from elman.errors import ElmanError, MissingInputError
 from elman.readers.small_text import check_input
 
 
+def as_given(text: str, file: str, path: Path) -> str:
+    """Return a text with "stdin" in place of the path where stdin is kept, if that is the file."""
+    return text.replace(str(path), "stdin") if file == "-" else text
+
+
 @contextmanager
 def as_path(file: str, *, folders: bool = False) -> Iterator[Path]:
     """Give a file that can be read several times; what comes from stdin is kept in one as long as the block lasts.
@@ -35,5 +40,5 @@ def as_path(file: str, *, folders: bool = False) -> Iterator[Path]:
         try:
             yield kept
         except ElmanError as error:  # names what the user gave, not where it is kept
-            error.message = error.message.replace(str(kept), "stdin")
+            error.message = as_given(error.message, file, kept)
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -51,6 +52,17 @@ def read_music(path: Path, how: Reading) -> Iterator[Example]:
             yield from _READERS[FORMS[file.suffix.lower()]](file, how, part)
         except DataError as error:
             how.rejects.take(str(file), error)
+
+
+def file_of(where: str) -> str:
+    """Return the file of a piece that stands there.
+
+    Example:
+        >>> file_of("jigs.abc:12"), file_of("air.mid")
+        ('jigs.abc', 'air.mid')
+    """
+    found = re.match(r"(.*?\.(?:abc|mat|npz)):", where, re.IGNORECASE)
+    return found[1] if found else where
 
 
 def _of_midi(file: Path, how: Reading, part: str | None) -> Iterator[Example]:

@@ -174,8 +174,8 @@ def _example(steps: list[tuple[Row, Any]], values: dict[str, bool], how: SeriesR
     if how.labelled and not how.targets and label in (None, ""):
         raise DataError(f"{first.where}: {how.column('label')} must name the class of the series; got nothing")
     named = None if label in (None, "") else str(label).strip()
-    group = first.group(how) or (str(first.values[how.columns["series"]]) if "series" in how.columns else None)
-    return Example(first.where, x, named, group, first.part(how))
+    name = str(first.values[how.columns["series"]]) if "series" in how.columns else None
+    return Example(first.where, x, named, first.group(how) or name, first.part(how), name)
 
 
 def _texts(found: list[Row], names: tuple[str, ...]) -> npt.NDArray[Any] | None:

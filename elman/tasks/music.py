@@ -20,7 +20,7 @@ from elman.heads import AutoregressiveBinaryHead, BinaryHead, Loss
 from elman.layers import StackState
 from elman.randomness import draw_generator
 from elman.readers import Example, Reading
-from elman.readers.music import read_music
+from elman.readers.music import file_of, read_music
 from elman.readers.notes import KEYS
 from elman.tasks.generated_music import write_melodies
 from elman.tasks.music_files import write_piece
@@ -112,6 +112,10 @@ class Music(SupervisedTask[MusicOptions]):
         """Return the notes, or what a roll holds."""
         return (example.x.shape, example.x.tobytes()) if isinstance(example.x, np.ndarray) else example.x
 
+    def told(self, example: Example) -> dict[str, Any]:
+        """Return the file of the piece."""
+        return {"path": file_of(example.where)}
+
     def described(self, setting: Setting[MusicOptions]) -> str:
         """Return how pieces are seen."""
         return f"{KEYS} keys, {setting.codecs['roll'].steps_per_beat} steps a beat"
@@ -178,8 +182,8 @@ class Music(SupervisedTask[MusicOptions]):
         return {"nats_per_step": nats / sum(answer["steps"] - 1 for answer in answers)}
 
     def show(self, model: SupervisedModel, x: Any, answer: Answer, *, colour: bool = False) -> str:
-        """Return nats per step, and how many steps."""
-        return f"{answer['nats_per_step']:.3f} nats per step\t{answer['steps']:,} steps"
+        """Return nats per step, how many steps, and where the piece stands."""
+        return f"{answer['nats_per_step']:.3f} nats per step\t{answer['steps']:,} steps\t{answer.get('where', '')}"
 
     def draw(
         self, model: SupervisedModel, examples: Sequence[Example], answers: Sequence[Answer], folder: Path

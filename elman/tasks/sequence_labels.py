@@ -151,10 +151,11 @@ class LabelTask(SupervisedTask[Config]):
 
     def show(self, model: SupervisedModel, x: Any, answer: Answer, *, colour: bool = False) -> str:
         """Return label, its probability and what was read; or the labels of all steps, runs of one label as one."""
+        name = answer.get("series") or self.named(x)
         if "label" in answer:
-            return f"{answer['label']}\t{answer['probabilities'][answer['label']]:.4f}\t{self.named(x)}"
+            return f"{answer['label']}\t{answer['probabilities'][answer['label']]:.4f}\t{name}"
         spans = [f"{begin + 1}-{end}:{label}" for label, begin, end in runs(answer["labels"])]
-        return f"{' '.join(spans)}\t{self.named(x)}"
+        return f"{' '.join(spans)}\t{name}"
 
     def draw(
         self, model: SupervisedModel, examples: Sequence[Example], answers: Sequence[Answer], folder: Path

@@ -87,6 +87,10 @@ class SeriesClassification(LabelTask[SeriesClassificationOptions]):
             x = x + config.noise * torch.randn(x.shape, generator=draw_generator("noise"))
         return replace(item, x=x, length=len(x))
 
+    def told(self, example: Example) -> dict[str, Any]:
+        """Return the name of the series, where its file has one."""
+        return {} if example.id is None else {"series": example.id}
+
     def named(self, x: Any) -> str:
         """Return where a series stands."""
         return str(x.where)

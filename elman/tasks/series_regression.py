@@ -155,6 +155,14 @@ class SeriesRegression(SupervisedTask[SeriesRegressionOptions]):
         """Say how many targets are missing, and where steps are uneven though steps are counted."""
         return [*_missing(parts), *(_uneven(parts) if setting.config.lag or setting.config.ahead else [])]
 
+    def told(self, example: Example) -> dict[str, Any]:
+        """Return the name of the series."""
+        return {"series": example.x.name}
+
+    def truth(self, y: Truth) -> dict[str, list[float]]:
+        """Return the values of each target."""
+        return {name: values.tolist() for name, values in y.targets.items()}
+
     def batch_size(self, count: int, config: SeriesRegressionOptions) -> int:
         """Return the option's, or less where windows are few."""
         return config.batch_of(count, config.batch_size)

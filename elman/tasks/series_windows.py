@@ -107,13 +107,17 @@ def windows(example: Example, how: Cutting, labelled: bool) -> Iterator[Example]
             stop, first = min(start + how.window, end), max(start - how.warm_up, ahead)
             said = None if times is None else times[start:stop]
             x = Window(
-                example.group or example.where, read.part(first - ahead, stop - ahead), start - first, said, dated
+                example.id or example.group or example.where,
+                read.part(first - ahead, stop - ahead),
+                start - first,
+                said,
+                dated,
             )
             truth = Truth(
                 {name: values[start:stop] for name, values in known.items()},
                 {name: {n: f[start:stop] for n, f in found.items()} for name, found in naive.items()},
             )
-            yield Example(_where(series, start, said), x, truth if labelled else None, example.group, part)
+            yield Example(_where(series, start, said), x, truth if labelled else None, example.group, part, example.id)
 
 
 def _where(series: Series, step: int, times: npt.NDArray[Any] | None) -> str:

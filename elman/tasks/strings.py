@@ -87,6 +87,10 @@ class Strings(SupervisedTask[StringsOptions]):
         """Return class and string: a class alone stands in all parts."""
         return example.x, example.y
 
+    def told(self, example: Example) -> dict[str, Any]:
+        """Return the class."""
+        return super().told(example) | {"label": example.x}
+
     def encode(self, example: Example, setting: Setting[StringsOptions]) -> Item:
         """Return the number of the class, and those of the letters (T,)."""
         number = setting.codecs["classes"].encode(str(example.x), example.where)

@@ -136,7 +136,7 @@ class SupervisedTask(ABC, Generic[Config]):
         Args:
             model: Who answered.
             x: What it read.
-            answer: What it said; with the place ("where") and name ("id") of what was read, where these are known.
+            answer: What it said, in the row of `told` where that is known: with the place ("where") of what was read.
             colour: Whether the terminal shows colours.
         """
 
@@ -166,6 +166,15 @@ class SupervisedTask(ABC, Generic[Config]):
     def identity(self, example: Example) -> Any:
         """Return what makes two examples the same, and a validation on them flatter; here: their x."""
         return example.x
+
+    def told(self, example: Example) -> dict[str, Any]:
+        """Return what was read, as a row of answers names it: its text, its file. Here: its id and its file, if any."""
+        path = getattr(example.x, "path", None)
+        return ({} if example.id is None else {"id": example.id}) | ({} if path is None else {"path": str(path)})
+
+    def truth(self, y: Any) -> Any:
+        """Return what an answer should have been, as a JSON value in the form of the answers; here: y."""
+        return y
 
     def described(self, setting: Setting[Config]) -> str:
         """Return what was learnt of the data, in a few words: "2 labels, vocabulary 1,234"."""

@@ -100,7 +100,7 @@ class SupervisedModel:
 
     def answer(self, examples: Sequence[Example], how: Reading) -> tuple[list[Example], list[Answer]]:
         """Return the examples that could be used and what the model says of each."""
-        kept = encoded(self.task, [Example(e.where, e.x, id=e.id) for e in examples], self.setting, how.rejects)
+        kept = encoded(self.task, [replace(e, y=None) for e in examples], self.setting, how.rejects)
         return [e for e, _ in kept], answers_to(self.task, self.network, [item for _, item in kept], self.setting)
 
     def read(self, data: Path, how: Reading) -> list[Example]:

@@ -91,6 +91,10 @@ class TextClassification(SupervisedTask[TextClassificationOptions]):
     def _tokens(text: str, config: TextClassificationOptions) -> list[str]:
         return [word.text for word in places(text, config.level)]
 
+    def told(self, example: Example) -> dict[str, Any]:
+        """Return the text."""
+        return super().told(example) | {"text": example.x}
+
     def encode(self, example: Example, setting: Setting[TextClassificationOptions]) -> Item:
         """Return token numbers (T,) and the number of the label."""
         if not isinstance(example.x, str) or not (tokens := self._tokens(example.x, setting.config)):

@@ -109,6 +109,10 @@ class Translation(SupervisedTask[TranslationOptions]):
         """Return the option's, or less where examples are few."""
         return config.batch_of(count, config.batch_size)
 
+    def told(self, example: Example) -> dict[str, Any]:
+        """Return the source."""
+        return super().told(example) | {"source": example.x}
+
     def encode(self, example: Example, setting: Setting[TranslationOptions]) -> Item:
         """Return token numbers (S,) and (T,)."""
         if not isinstance(example.x, str) or not example.x.strip():
