@@ -46,6 +46,11 @@ _MOST_TOLD = 5
     "--target", type=click.Path(path_type=Path), help="File whose line n is what line n of DATA becomes (translation)."
 )
 @click.option("--labels", type=click.Path(path_type=Path), help="Table with the labels of DATA, a FASTA file (dna).")
+@click.option(
+    "--part",
+    type=click.Choice(["train", "validation", "test", "all"]),
+    help="Part of DATA to measure; without it the test, where DATA says which examples are of it, else all.",
+)
 @precision_options
 @json_option
 def evaluate(
@@ -54,6 +59,7 @@ def evaluate(
     output: Path | None,
     target: Path | None,
     labels: Path | None,
+    part: str | None,
     precision: str | None,
     loss_bound: float | None,
     as_json: bool,
@@ -73,16 +79,17 @@ def evaluate(
         if isinstance(loaded, SupervisedModel):
             loaded.search(**search)
             how = loaded.reading(chosen | files_beside(loaded, beside))
-            judged = loaded.judge(path, how)
+            judged = loaded.judge(path, how, part)
             tell_skipped(how, output)
-            for remark in (*how.notes, *loaded.remarks(judged.examples)):
+            for remark in filter(None, (judged.note, *how.notes, *loaded.remarks(judged.examples))):
                 note(f"note: {remark}")
             metrics: dict[str, Any] = {**judged.metrics, **loaded.task.notes(), **count_skipped(how)}
+            metrics |= {"part": judged.part} if judged.part != "all" else {}
             if output is not None:
                 rows = documents(loaded.task, judged.examples, judged.answers, (data, path))
                 keep(loaded, judged.examples, rows, how, output, metrics)
         else:
-            refuse_for_texts(model, chosen | search | beside, output)
+            refuse_for_texts(model, chosen | search | beside | ({} if part is None else {"part": part}), output)
             metrics = loaded.evaluate(path) if narrow == "float32" else narrowed(loaded, path, narrow, loss_bound)
     found = {"model": str(model), "data": data, **metrics}
     write_json(found) if as_json else write_line(table([[name, _number(value)] for name, value in found.items()]))

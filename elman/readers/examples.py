@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from elman.errors import DataError, UsageError
 from elman.storage import write_file
@@ -14,6 +14,10 @@ from elman.storage import write_file
 _SHOWN = 80
 EMPTY = ""
 """x of a line without anything on it, where each line is to get an answer: that answer is an empty line."""
+
+Purpose = Literal["train", "whole", "measure", "remeasure", "predict"]
+"""What data is read for. "train": to train on some of it; "whole": all of it is for one thing, whatever its times;
+"measure": a trained model on it; "remeasure": a model on what it was trained on; "predict": answers."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class Reading:
         columns: Columns that hold something under another name, {"text": "review", "group": "author"}.
         labelled: Whether every example must say its y.
         notes: Gets what people should know of data that can be used all the same.
+        purpose: What for. Columns of parts and groups must be there where it is training; groups have no meaning
+            elsewhere, parts none for predictions.
     """
 
     rejects: Rejects = field(default_factory=Rejects)
@@ -105,6 +111,7 @@ class Reading:
     columns: Mapping[str, str] = field(default_factory=dict)
     labelled: bool = True
     notes: list[str] = field(default_factory=list, kw_only=True)
+    purpose: Purpose = "train"
 
     def column(self, name: str) -> str:
         """Return the name of the column that holds `name`."""

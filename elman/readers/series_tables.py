@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from elman.errors import DataError
+from elman.errors import DataError, nearest
 from elman.readers.examples import Example, shown
 from elman.readers.series import MISSING, Series, SeriesReading, number_of
-from elman.readers.tables import Row, rows
+from elman.readers.tables import Row, lacking, rows
 
 
 def table_series(path: Path, form: str, how: SeriesReading) -> Iterator[Example]:
@@ -55,13 +55,16 @@ def table_series(path: Path, form: str, how: SeriesReading) -> Iterator[Example]
 def _columns(path: Path, found: Sequence[Row], how: SeriesReading) -> dict[str, bool]:
     """Names of the columns that hold values, and whether they are numbers."""
     names = dict.fromkeys(name for row in found for name in row.values)
-    own = {part for name in how.columns for part in how.columns[name].split(",")}
-    for name in (*own, *how.ignore, *(how.targets if how.labelled else ())):
+    own = {key: how.column(key).split(",") for key in (*how.columns, *(() if how.targets else ("label",)))}
+    for key in own:
+        must_be = how.purpose == "train" if key in ("group", "part") else how.labelled or key != "label"
+        if must_be and not set(own[key]) <= set(names):
+            raise lacking(str(path), key, how, names)
+    for name in (*how.ignore, *(how.targets if how.labelled else ())):
         if name not in names:
-            raise DataError(f"{path}: must have a column {name!r}; got {', '.join(names)}")
-    if not how.targets:
-        own.add(how.column("label"))
-    left = [name for name in names if name not in own and name not in how.ignore]
+            raise DataError(f"{path}: must have a column {name!r}; got {', '.join(names)}{nearest(name, names)}")
+    taken = {*how.ignore, *(name for columns in own.values() for name in columns)}
+    left = [name for name in names if name not in taken]
     return {name: name in how.targets or _are_numbers(row.values.get(name) for row in found) for name in left}
 
 
@@ -167,15 +170,16 @@ def _example(steps: list[tuple[Row, Any]], values: dict[str, bool], how: SeriesR
     texts = _texts([row for row, _ in steps], textual)
     times = np.array([time for _, time in steps]) if "time" in how.columns else None
     x = Series(first.where, numeric, numbers.reshape(len(steps), len(numeric)), textual, texts, times)
-    fixed = () if how.targets else (how.column("label"),)
-    for name in (*fixed, *(how.columns[own] for own in ("group", "part") if own in how.columns)):
-        _check_same([row for row, _ in steps], name)
-    label = None if how.targets else first.values.get(how.column("label"))
-    if how.labelled and not how.targets and label in (None, ""):
+    labelled, group, part = how.labelled and not how.targets, first.group(how), first.part(how)
+    for key, matters in (("label", labelled), ("group", group is not None), ("part", part is not None)):
+        if matters:
+            _check_same([row for row, _ in steps], how.column(key))
+    label = first.values.get(how.column("label")) if labelled else None
+    if labelled and label in (None, ""):
         raise DataError(f"{first.where}: {how.column('label')} must name the class of the series; got nothing")
     named = None if label in (None, "") else str(label).strip()
-    name = str(first.values[how.columns["series"]]) if "series" in how.columns else None
-    return Example(first.where, x, named, first.group(how) or name, first.part(how), name)
+    series = str(first.values[how.columns["series"]]) if "series" in how.columns else None
+    return Example(first.where, x, named, group or series, part, series)
 
 
 def _texts(found: list[Row], names: tuple[str, ...]) -> npt.NDArray[Any] | None:

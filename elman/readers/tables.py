@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import difflib
+import shlex
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from elman.errors import DataError, ModelFileError, nearest
+from elman.errors import CLOSE, DataError, ModelFileError, nearest
 from elman.readers import parquet_decoder
 from elman.readers.apart import Apart
 from elman.readers.examples import Reading, Rejects, shown
@@ -31,12 +33,12 @@ class Row:
     values: dict[str, Any]
 
     def part(self, how: Reading) -> str | None:
-        """Return the part that the row says it belongs to; None where there is no such column.
+        """Return the part that the row says it belongs to; None where there is no such column, or parts do not matter.
 
         Raises:
             DataError: the row names none of the parts.
         """
-        column = how.columns.get("part")
+        column = self._dividing("part", how, "predict")
         if column is None:
             return None
         name = str(self.values.get(column) or "").strip().lower()
@@ -45,17 +47,45 @@ class Row:
         return PARTS[name]
 
     def group(self, how: Reading) -> str | None:
-        """Return the group that the row says it belongs to; None where there is no such column.
+        """Return the group that the row says it belongs to; None where there is no such column, or nothing is trained.
 
         Raises:
             DataError: the row names none.
         """
-        column = how.columns.get("group")
+        column = self._dividing("group", how, "predict", "measure", "remeasure", "whole")
         if column is None:
             return None
         if self.values.get(column) in (None, ""):
             raise DataError(f"{self.where}: {column} must name a group; got nothing")
         return str(self.values[column])
+
+    def _dividing(self, key: str, how: Reading, *idle: str) -> str | None:
+        """The column that divides data in this respect; None where there is none or it has no meaning."""
+        column = how.columns.get(key)
+        if column is None or how.purpose in idle:
+            return None
+        if column in self.values:
+            return column
+        if how.purpose == "train":
+            raise lacking(self.where, key, how, self.values)
+        return None
+
+
+def lacking(where: str, key: str, how: Reading, names: Iterable[str]) -> DataError:
+    """Return the error of a table without the column that holds `key`: names those there are and hints at the nearest.
+
+    Args:
+        where: The table or its row.
+        key: "text", "label", "part", ...
+        how: Its columns.
+        names: Columns that the table has.
+    """
+    name, found = how.column(key), list(names)
+    taken = {column for other in how.columns if other != key for column in how.columns[other].split(",")}
+    free = [column for column in found if column not in taken]
+    problem = f"{where}: must have a column {name!r}; got {', '.join(map(shown, found)) or 'none'}{nearest(name, free)}"
+    likely = [key] if key in free else difflib.get_close_matches(name, free, cutoff=CLOSE) or ["NAME"]
+    return DataError(problem, "name the column with --column " + shlex.quote(f"{key}={likely[0]}"))
 
 
 def form_of(path: Path) -> str | None:
@@ -75,13 +105,17 @@ def rows(path: Path, form: str, how: Reading, needed: tuple[str, ...]) -> Iterat
     Raises:
         DataError: a column is missing in the header; or a row cannot be used and is not to be skipped.
     """
-    wanted = [how.column(name) for name in needed]
-    for row in _rows(path, form, how, wanted):
-        missing = [name for name in wanted if row.values.get(name) is None or not str(row.values[name]).strip()]
-        if missing:
-            how.rejects.refuse(row.where, f"{missing[0]} must not be empty; got {_got(row, missing[0])}")
-        else:
+    dividing = [key for key in ("part", "group") if key in how.columns and how.purpose == "train"]
+    known: set[str] = set()
+    for row in _rows(path, form, how, (*needed, *dividing)):
+        known |= row.values.keys()
+        missing = next((key for key in needed if _is_empty(row.values.get(how.column(key)))), None)
+        if missing is None:
             yield row
+        elif (name := how.column(missing)) in known:
+            how.rejects.refuse(row.where, f"{name} must not be empty; got {_got(row, name)}")
+        else:
+            how.rejects.take(row.where, lacking(row.where, missing, how, row.values))
 
 
 def named_files(manifest: Path, form: str, how: Reading) -> dict[str, Path]:
@@ -92,7 +126,7 @@ def named_files(manifest: Path, form: str, how: Reading) -> dict[str, Path]:
     Raises:
         DataError, StorageError: it is not a table with such a column.
     """
-    leniently = replace(how, rejects=Rejects(skip=True), labelled=False)
+    leniently = replace(how, rejects=Rejects(skip=True), labelled=False, purpose="predict")
     found: dict[str, Path] = {}
     for row in rows(manifest, form, leniently, ("path",)):
         name = str(row.values[how.column("path")])
@@ -104,12 +138,16 @@ def named_files(manifest: Path, form: str, how: Reading) -> dict[str, Path]:
     return found
 
 
-def _rows(path: Path, form: str, how: Reading, wanted: list[str]) -> Iterator[Row]:
+def _rows(path: Path, form: str, how: Reading, wanted: tuple[str, ...]) -> Iterator[Row]:
     if form == "parquet":
         return _parquet_rows(path)
     if form == "jsonl":
         return _json_rows(path, how)
     return _separated_rows(path, how, wanted, "," if form == "csv" else "\t")
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or not str(value).strip()
 
 
 def _got(row: Row, name: str) -> str:
@@ -132,7 +170,7 @@ class _Counted:
         return text + "\n"
 
 
-def _separated_rows(path: Path, how: Reading, wanted: list[str], separator: str) -> Iterator[Row]:
+def _separated_rows(path: Path, how: Reading, wanted: tuple[str, ...], separator: str) -> Iterator[Row]:
     source = _Counted(path, how)
     if separator == ",":
         reader = csv.reader(source, strict=True)
@@ -149,23 +187,20 @@ def _separated_rows(path: Path, how: Reading, wanted: list[str], separator: str)
         if cells is None:
             return
         if header is None:
-            header = _header(path, cells, wanted)
+            header = _header(path, cells, how, wanted)
         elif cells and len(cells) != len(header):
             how.rejects.refuse(f"{path}:{source.first}", f"must have {len(header)} columns; got {len(cells)}")
         elif cells:
             yield Row(f"{path}:{source.first}", dict(zip(header, cells, strict=True)))
 
 
-def _header(path: Path, cells: list[str], wanted: list[str]) -> list[str]:
+def _header(path: Path, cells: list[str], how: Reading, wanted: tuple[str, ...]) -> list[str]:
     names = [cell.strip() for cell in cells]
     if len(set(names)) != len(names):
         raise DataError(f"{path}:1: columns must have different names; got {', '.join(names)}")
-    for name in wanted:
-        if name not in names:
-            raise DataError(
-                f"{path}:1: must have a column {name!r}; got {', '.join(map(shown, names))}{nearest(name, names)}",
-                f"name the column with --column, e.g. --column {name}={names[0] or 'NAME'}",
-            )
+    for key in wanted:
+        if how.column(key) not in names:
+            raise lacking(f"{path}:1", key, how, names)
     return names
 
 

@@ -192,7 +192,10 @@ def _example(row: Row, clips: Clips, how: Reading) -> Example:
     group, part = row.group(how), row.part(how)
     one, each = (row.values.get(how.column(name)) for name in ("label", "labels"))
     if how.labelled and one in (None, "") and each in (None, "", []):
-        raise DataError(f"{row.where}: must have a label, or labels for every frame; got {', '.join(row.values)}")
+        raise DataError(
+            f"{row.where}: must have a label, or labels for every frame; got {', '.join(row.values)}",
+            "name the column with --column label=NAME",
+        )
     clip, kept, count = clips.clip(row.values[how.column("path")])
     if each in (None, "", []):
         return Example(row.where, clip, None if one in (None, "") else str(one).strip(), group, part)

@@ -65,6 +65,50 @@ def divided(examples: Sequence[Example], fraction: float, seed: int, where: str)
     return parts
 
 
+def of_part(examples: Sequence[Example], part: str, where: str) -> list[Example]:
+    """Return the examples of a part of the data, those that name none among them.
+
+    Args:
+        examples: Of one file or folder.
+        part: "train", "validation" or "test".
+        where: Name of the data, for errors.
+
+    Raises:
+        DataError: there is none.
+    """
+    return _some([example for example in examples if example.part in (part, None)], examples, part, where)
+
+
+def _some(found: list[Example], examples: Sequence[Example], part: str, where: str) -> list[Example]:
+    if not found:
+        said = sorted({example.part for example in examples if example.part is not None})
+        raise DataError(f"{where}: must hold examples of the part {part}; got {' and '.join(said)} only")
+    return found
+
+
+def measured(examples: Sequence[Example], part: str | None, where: str) -> tuple[list[Example], str]:
+    """Return the examples to measure a trained model on, and "train", "validation", "test", or "all" of them.
+
+    Args:
+        examples: Of one file or folder.
+        part: One of these; None for the part "test" where examples say that they are of it, else all.
+        where: Name of the data, for errors.
+
+    Raises:
+        DataError: no example is of the part.
+    """
+    said = {example.part for example in examples} - {None}
+    chosen = part or ("test" if "test" in said else "all")
+    if chosen == "all":
+        return list(examples), chosen
+    if not said:
+        raise DataError(
+            f"{where}: must say which examples are of the part {chosen}; got no parts",
+            "name the column that says them with --column part=NAME",
+        )
+    return _some([example for example in examples if example.part == chosen], examples, chosen, where), chosen
+
+
 def _drawn(examples: Sequence[Example], fraction: float, seed: int) -> set[int]:
     """Numbers of the examples that validate."""
     draws = generator(seed, "validation")

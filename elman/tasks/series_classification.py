@@ -107,16 +107,7 @@ class SeriesClassification(LabelTask[SeriesClassificationOptions]):
 
 def series_reading(how: Reading, config: ColumnOptions, **further: Any) -> SeriesReading:
     """Return how series are read, for options of reading and of columns."""
-    return SeriesReading(
-        how.rejects,
-        how.form,
-        how.encoding,
-        how.columns,
-        how.labelled,
-        ignore=config.ignore,
-        missing=config.missing == "fill",
-        **further,
-    )
+    return SeriesReading(**vars(how), ignore=config.ignore, missing=config.missing == "fill", **further)
 
 
 def columns_of(examples: Sequence[Example]) -> tuple[list[Series], tuple[str, ...]]:

@@ -21,12 +21,13 @@ from elman.errors import DataError, UsageError
 from elman.heads.regression import RegressionHead
 from elman.metrics import mae, rmse
 from elman.readers import Example, Reading
+from elman.readers.examples import Purpose
 from elman.readers.series_files import read_series
 from elman.tasks.forecast_picture import draw_forecasts
 from elman.tasks.generated_signals import write_mood
 from elman.tasks.options import PlainLayers, SmallBatches, SupervisedOptions
 from elman.tasks.series_classification import ColumnOptions, series_reading
-from elman.tasks.series_windows import Cutting, Truth, Window, shown_time, windows
+from elman.tasks.series_windows import Cutting, Truth, Window, is_share, shown_time, windows
 from elman.tasks.supervised import Answer, Item, Setting, SupervisedTask, padded
 from elman.training import TrainingConfig
 
@@ -97,6 +98,20 @@ class SeriesRegressionOptions(ColumnOptions, SmallBatches, PlainLayers, Supervis
             raise ValueError(f"lag must be at least ahead, {self.ahead}: later targets are not known yet")
         return self
 
+    def division(self, purpose: Purpose) -> tuple[str | None, str | None, float]:
+        """Return where validation and test begin, and the share of validation where nobody says.
+
+        A file that is one part by itself is not divided, nor one that answers are wanted of; and a share of the
+        training data says nothing of other data.
+        """
+        share = 0.0 if self.validation is not None else self.validation_fraction
+        if purpose in ("train", "remeasure"):
+            return self.validation_from, self.test_from, share
+        dates = [text if text and not is_share(text) else None for text in (self.validation_from, self.test_from)]
+        if purpose != "measure" or dates == [None, None]:
+            return None, None, 0.0
+        return dates[0], dates[1], share
+
 
 class SeriesRegressionTraining(TrainingConfig):
     """Options of training, with the defaults of series regression."""
@@ -129,9 +144,7 @@ class SeriesRegression(SupervisedTask[SeriesRegressionOptions]):
             config.warm_up,
             config.season,
             config.ahead,
-            config.validation_from,
-            config.test_from,
-            0.0 if config.validation is not None else config.validation_fraction,
+            *config.division(how.purpose),
         )
         for example in read_series(path, series_reading(how, config, targets=config.target)):
             try:

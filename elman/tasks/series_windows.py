@@ -169,6 +169,9 @@ def _parts(example: Example, how: Cutting, steps: int) -> Iterator[tuple[str | N
     if example.part is not None:
         yield example.part, 0, steps
         return
+    if how.validation_from is None and how.test_from is None and not how.validation_share:
+        yield None, 0, steps
+        return
     test = steps if how.test_from is None else place_of(how.test_from, series, "test_from")
     if how.validation_from is None:
         validation = test - round(how.validation_share * test)
@@ -178,6 +181,14 @@ def _parts(example: Example, how: Cutting, steps: int) -> Iterator[tuple[str | N
         raise UsageError(f"validation_from: must be before test_from, {how.test_from}; got {how.validation_from}")
     ends = (0, validation, test, steps)
     yield from ((name, *ends) for name, ends in zip(("train", "validation", "test"), pairwise(ends), strict=True))
+
+
+def is_share(text: str) -> bool:
+    """Return whether a place is a share of the steps, "0.8", rather than a time."""
+    try:
+        return 0 < float(text) < 1
+    except ValueError:
+        return False
 
 
 def place_of(text: str, series: Series, what: str) -> int:
@@ -196,7 +207,7 @@ def place_of(text: str, series: Series, what: str) -> int:
         time = time_of(text)
     except ValueError:
         raise UsageError(f"{what}: must be a time, like 2012-10-01, or a share, like 0.8; got {text!r}") from None
-    if isinstance(time, float) and 0 < time < 1:
+    if isinstance(time, float) and is_share(text):
         return round(time * len(series))
     kinds = {"M": np.datetime64, "f": float}
     if series.times is None or not isinstance(time, kinds[series.times.dtype.kind]):

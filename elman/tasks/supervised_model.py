@@ -16,13 +16,17 @@ from elman.errors import DataError, ElmanError, ModelFileError, UsageError
 from elman.model_config import restored_cell
 from elman.model_folder import read_extra_file, read_model_folder
 from elman.readers import Example, Reading
+from elman.readers.examples import Purpose
 from elman.search_options import SearchOptions
 from elman.storage import parse_json
 from elman.tasks.cell_option import refuse_absurd_size
+from elman.tasks.fingerprint import fingerprint_of
 from elman.tasks.options import SupervisedOptions
+from elman.tasks.parts import measured
 from elman.tasks.supervised import Answer, Setting, SupervisedTask
 from elman.tasks.supervised_measure import answers_to, judge
 from elman.tasks.supervised_problem import CODECS, encoded
+from elman.training.run_folder import RUN, read_description
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,15 @@ class Judged:
         metrics: "loss" and the metrics of the task.
         examples: Those that could be used.
         answers: One for each.
+        part: Which part of the data they are: "train", "validation", "test" or "all".
+        note: What has to be known of the choice; None where it is no matter.
     """
 
     metrics: dict[str, float]
     examples: list[Example]
     answers: list[Answer]
+    part: str = "all"
+    note: str | None = None
 
 
 class SupervisedModel:
@@ -47,10 +55,13 @@ class SupervisedModel:
         task: The task.
         network: Its network.
         setting: Options, codecs, cell.
+        folder: Where it was loaded from; None for a model that was not.
     """
 
-    def __init__(self, task: SupervisedTask[Any], network: nn.Module, setting: Setting[Any]) -> None:
-        self.task, self.network, self.setting = task, network.eval(), setting
+    def __init__(
+        self, task: SupervisedTask[Any], network: nn.Module, setting: Setting[Any], folder: Path | None = None
+    ) -> None:
+        self.task, self.network, self.setting, self.folder = task, network.eval(), setting, folder
 
     @classmethod
     def load(cls, task: SupervisedTask[Any], folder: Path) -> SupervisedModel:
@@ -72,12 +83,15 @@ class SupervisedModel:
         _, tensors = read_model_folder(folder, expected)
         network = task.network(settings[0], seed=0)
         network.load_state_dict(tensors)
-        return cls(task, network, settings[0])
+        return cls(task, network, settings[0], folder)
 
     def reading(self, options: Mapping[str, Any] | None = None, *, labelled: bool = True) -> Reading:
         """Return how data is read: as the training data was, but for these options of ReadingOptions."""
         config: SupervisedOptions = self.setting.config
-        return config.model_copy(update=dict(options or {})).reading(labelled)
+        given = dict(options or {})
+        given["column"] = {**config.column, **given.get("column", {})}
+        how = config.model_copy(update=given).reading(labelled)
+        return replace(how, purpose="measure" if labelled else "predict")
 
     def search(self, **options: Any) -> None:
         """Set how answers are searched for; see elman.search_options.
@@ -114,20 +128,37 @@ class SupervisedModel:
             raise DataError(f"{data}: must hold at least one example; got none that can be used")
         return found
 
-    def judge(self, data: Path, how: Reading | None = None) -> Judged:
+    def judge(self, data: Path, how: Reading | None = None, part: str | None = None) -> Judged:
         """Return metrics and answers on labelled data.
+
+        Args:
+            data: File or folder.
+            how: How it is read; as the training data was.
+            part: "train", "validation", "test" or "all"; without it the test where the data says which examples are
+                of it, else all.
 
         Raises:
             DataError, MissingInputError, StorageError: it cannot be used.
         """
-        how = how or self.reading()
-        kept = encoded(self.task, self.read(data, how), self.setting, how.rejects)
+        how, known = how or self.reading(), self._trained_on(data)
+        purpose: Purpose = "whole" if part == "all" else "remeasure" if known else how.purpose
+        found = self.read(data, replace(how, purpose=purpose))
+        chosen, name = measured(found, part, str(data))
+        kept = encoded(self.task, chosen, self.setting, how.rejects)
         if not kept:
             raise DataError(f"{data}: must hold at least one example; got none that can be used")
         examples = [example for example, _ in kept]
         truths = [example.y for example in examples]
         metrics, answers = judge(self.task, self.network, [item for _, item in kept], truths, self.setting)
-        return Judged({**metrics, "examples": len(examples)}, examples, answers)
+        note = _note_of(found, chosen, name, part, known)
+        return Judged({**metrics, "examples": len(examples)}, examples, answers, name, note)
+
+    def _trained_on(self, data: Path) -> bool:
+        """Whether the model was trained on this file, by what its run keeps of it."""
+        if self.folder is None or not data.is_file() or not (self.folder / RUN).is_file():
+            return False
+        known = read_description(self.folder / RUN)["data"].get("train")
+        return isinstance(known, dict) and known.get("sha256") == fingerprint_of(data)["sha256"]
 
     def remarks(self, examples: Sequence[Example]) -> list[str]:
         """Return what should be known of examples that were judged, a line each."""
@@ -140,7 +171,23 @@ class SupervisedModel:
 
     def evaluate(self, data: Path) -> dict[str, Any]:
         """Return metrics on labelled data, and how they are computed."""
-        return {**self.judge(Path(data)).metrics, **self.task.notes()}
+        judged = self.judge(Path(data))
+        return {**judged.metrics, **self.task.notes(), **({"part": judged.part} if judged.part != "all" else {})}
+
+
+def _note_of(
+    found: Sequence[Example], chosen: Sequence[Example], name: str, asked: str | None, known: bool
+) -> str | None:
+    """What has to be known of the examples that were measured: which they are, whether they were trained on."""
+    trained = sum(example.part == "train" for example in chosen)
+    if trained:
+        return f"{trained:,} of the {len(chosen):,} examples measured are of the part train: metrics flatter"
+    if name == "all":
+        divided = any(example.part for example in chosen)
+        return "the model was trained on examples of this file: metrics flatter" if known and not divided else None
+    if asked is None and len(chosen) < len(found):
+        return f"measured on the part {name} ({len(chosen):,} of {len(found):,} examples); --part all measures all"
+    return None
 
 
 def _described(task: SupervisedTask[Any], folder: Path, config: dict[str, Any]) -> Setting[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from elman.readers.cells import read_cell
 from elman.tasks.cell_option import refuse_absurd_size
 from elman.tasks.model_card import supervised_card
 from elman.tasks.options import SupervisedOptions
-from elman.tasks.parts import Parts, divided
+from elman.tasks.parts import Parts, divided, of_part
 from elman.tasks.supervised import Item, Setting, SupervisedTask
 from elman.tasks.supervised_measure import judge, to_device
 from elman.training import Carry, LossResult
@@ -66,21 +67,25 @@ class SupervisedProblem:
     # ---- data
 
     def _read(self, path: Path, part: str) -> list[Example]:
-        how = self.config.of_part(part).reading()
+        how = replace(self.config.of_part(part).reading(), purpose="train" if part == "train" else "whole")
         found = list(self.task.read(path, how, self.config))
         self.rejects.rows += how.rejects.rows
         self.notes += how.notes
         if not found:
             raise DataError(f"{path}: must hold at least one example; got none that can be used")
-        return found
+        return found if part == "train" else of_part(found, part, str(path))
 
     def _parts(self) -> Parts:
         examples, given = self._read(self.path, "train"), self.config
+        others = {name: path for name in ("validation", "test") if (path := getattr(given, name)) is not None}
+        kept = [example for example in examples if example.part not in others]
+        self.unused = len(examples) - len(kept)
         if given.validation is None:
-            parts = divided(examples, given.validation_fraction, self.seed, str(self.path))
+            parts = divided(kept, given.validation_fraction, self.seed, str(self.path))
         else:
-            parts = Parts(examples, self._read(given.validation, "validation"), [])
-        return parts if given.test is None else Parts(parts.train, parts.validation, self._read(given.test, "test"))
+            test = [example for example in kept if example.part == "test"]
+            parts = Parts(of_part(kept, "train", str(self.path)), [], test)
+        return replace(parts, **{name: self._read(path, name) for name, path in others.items()})
 
     def _encoded(self, parts: Parts) -> tuple[dict[str, list[Example]], dict[str, list[Item]]]:
         examples: dict[str, list[Example]] = {}
@@ -123,6 +128,10 @@ class SupervisedProblem:
         if self.repeated:
             lines.append(
                 f"note: {self.repeated:,} examples of validation and test stand in training too: metrics flatter"
+            )
+        if self.unused:
+            lines.append(
+                f"note: {self.unused:,} examples of {self.path} are not used: another file holds the part they are of"
             )
         return lines + [f"note: {text}" for text in self.notes]
 

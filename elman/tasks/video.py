@@ -52,8 +52,8 @@ class Video(LabelTask[VideoOptions]):
 
     def read(self, path: Path, how: Reading, config: VideoOptions) -> Iterator[Example]:
         """Yield clips with their labels; see elman.readers.videos."""
-        frames = (config.frame_size, config.colour, config.frames_per_second)
-        return read_videos(path, VideoReading(how.rejects, how.form, how.encoding, how.columns, how.labelled, *frames))
+        frames = {name: getattr(config, name) for name in ("colour", "frames_per_second")}
+        return read_videos(path, VideoReading(**vars(how), size=config.frame_size, **frames))
 
     def fit_inputs(self, examples: Sequence[Example], config: VideoOptions) -> dict[str, Codec]:
         """Return mean and deviation of each channel."""

@@ -86,7 +86,7 @@ class RunFolder:
         lock = _lock(path / LOCK)
         try:
             remove_litter(path)
-            return cls(path, lock, _read_description(path / RUN))
+            return cls(path, lock, read_description(path / RUN))
         except BaseException:
             os.close(lock)
             raise
@@ -179,7 +179,12 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _read_description(path: Path) -> dict[str, Any]:
+def read_description(path: Path) -> dict[str, Any]:
+    """Return what the run.json at a path holds.
+
+    Raises:
+        ModelFileError, StorageError: it is damaged, of a newer Elman, or cannot be read.
+    """
     description = read_json(path)
     if not isinstance(description, dict) or type(description.get("format_version")) is not int:
         raise ModelFileError(f"{path}: must describe a run; got something else")

@@ -194,7 +194,7 @@ HOPELESS: dict[str, tuple[str, bytes, str]] = {
     "a Parquet file that is none": ("d.parquet", b"PAR1 and so on", "must be a whole Parquet file"),
     "a name that tells nothing": ("d.dat", b"1,2", "must be .csv, .tsv, .jsonl, .parquet, .ts or .npz by its name"),
     "a table without rows": ("d.csv", b"id,day,kind,a\n", "must have rows; got none"),
-    "a table without a column": ("d.csv", b"id,day,a\n1,1,1\n", "must have a column 'kind'; got id, day, a"),
+    "a table without a column": ("d.csv", b"id,day,a\n1,1,1\n", "must have a column 'kind'; got 'id', 'day', 'a'"),
 }
 
 
