@@ -90,6 +90,21 @@ def look_up(where: str, tokens: Tensor, table: Tensor, lengths: Tensor | None = 
         return nn.functional.embedding(clean, table)
 
 
+def check_vectors(where: str, x: Tensor, size: int) -> None:
+    """Check that x are vectors (B, size) of floating point.
+
+    Raises:
+        ShapeError: they are not.
+    """
+    if not isinstance(x, Tensor) or x.dim() != 2 or x.shape[1] != size or not x.is_floating_point():
+        got = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        one = isinstance(x, Tensor) and x.dim() == 1
+        raise ShapeError(
+            f"{where}: x must be floating point of shape (B, I) with I = {size}; got {got}",
+            "one vector (I,) becomes a batch by x.unsqueeze(0)" if one else None,
+        )
+
+
 def check_tokens(where: str, tokens: Tensor) -> None:
     """Check that tokens are whole numbers; looks at no value.
 

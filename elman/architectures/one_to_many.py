@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from elman.architectures.decoder import Decoder, DecoderState, Tokens
 from elman.architectures.dense import Dense
+from elman.architectures.inputs import check_vectors
 from elman.equations import Cell
 from elman.errors import UsageError
 from elman.heads import Loss
@@ -75,6 +76,7 @@ class OneToMany(nn.Module):
             raise UsageError("one to many: the vector must go to_start, to_steps or both; got neither")
         self.vectors = None if isinstance(vectors, int) else vectors
         size = vectors if isinstance(vectors, int) else vectors.output_size
+        self.size = size
         self.top = Dense(size, dense, dropout, generator(seed, "initialise", "top"))
         self.to_steps = to_steps
         self.decoder = Decoder(
@@ -97,7 +99,13 @@ class OneToMany(nn.Module):
         return self.decoder.boundary
 
     def begin(self, x: Any) -> DecoderState:
-        """Return the state before the first token, of vectors x (B, I) or of what `vectors` takes."""
+        """Return the state before the first token, of vectors x (B, I) or of what `vectors` takes.
+
+        Raises:
+            ShapeError: x are no vectors of that length.
+        """
+        if self.vectors is None:
+            check_vectors("OneToMany", x, self.size)
         vector = self.top(x if self.vectors is None else self.vectors(x))  # (B, D)
         return self.decoder.begin(len(vector), start=vector, vector=vector if self.to_steps else None)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from elman.architectures.dense import Dense
 from elman.architectures.direction import must_not_see_the_future
 from elman.architectures.encoder import Encoder
-from elman.architectures.inputs import Inputs
+from elman.architectures.inputs import Inputs, check_vectors
 from elman.architectures.pooling import Pooling
 from elman.equations import Cell
 from elman.heads import Head, Loss
@@ -48,10 +48,16 @@ class OneToOne(nn.Module):
         self, input_size: int, head: MakeHead, *, dense: Sequence[int] = (), dropout: float = 0.0, seed: int = 0
     ) -> None:
         super().__init__()
+        self.input_size = input_size
         self.top, self.head = _topped(input_size, dense, dropout, head, generator(seed, "initialise", "top"))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return scores of vectors x (B, I)."""
+        """Return scores of vectors x (B, I).
+
+        Raises:
+            ShapeError: x is something else.
+        """
+        check_vectors("OneToOne", x, self.input_size)
         scores: Tensor = self.head(self.top(x))
         return scores
 

@@ -84,7 +84,7 @@ class SoftmaxHead(Head):
             ShapeError: as of `loss`.
         """
         check_form("SoftmaxHead", "targets", targets, logits.shape[:-1])
-        if outside(targets, logits.shape[-1]):
+        if outside(targets, logits.shape[-1]):  # by IGNORED, or by what does not exist
             check_classes("SoftmaxHead", targets, logits.shape[-1], None)
         return self._nats(logits, targets.long())
 
@@ -129,9 +129,11 @@ def _counted(scores: Tensor, targets: Tensor, lengths: Tensor | None) -> tuple[T
     rows, wanted = real_rows(scores, lengths), real_rows(targets, lengths).long()
     if not outside(wanted, classes):  # then all of it counts, and nothing has to be copied
         return exact(rows).reshape(-1, classes), wanted.reshape(-1)
-    check_classes("SoftmaxHead", targets, classes, lengths)
     here = wanted != IGNORED
-    return exact(rows[here]), wanted[here]
+    known = wanted[here]
+    if outside(known, classes):
+        check_classes("SoftmaxHead", targets, classes, lengths)
+    return exact(rows[here]), known
 
 
 def names_of(equation: OutputEquation) -> tuple[str, ...]:

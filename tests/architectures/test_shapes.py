@@ -12,6 +12,7 @@ from elman.architectures import (
     ManyToManyInStep,
     ManyToOne,
     Numbers,
+    OneToMany,
     OneToOne,
     Ragged,
     SpelledWords,
@@ -160,6 +161,24 @@ def test_what_cannot_be_taken_is_refused(x, lengths, message):
     network = ManyToOne(Numbers(3), partial(SoftmaxHead, classes=4), hidden_size=5)
     with pytest.raises(ShapeError, match=message):
         network(x, lengths)
+
+
+@pytest.mark.parametrize(
+    ("x", "got"),
+    [
+        (torch.zeros(2, 4), r"torch\.float32 of shape \(2, 4\)"),
+        (torch.zeros(3), r"torch\.float32 of shape \(3,\)\n\nhint: one vector \(I,\) becomes a batch"),
+        (torch.zeros(2, 3, dtype=torch.int64), "torch.int64"),
+        ([1.0, 2.0, 3.0], "list"),
+    ],
+)
+def test_shapes_that_take_one_vector_refuse_another(x, got):
+    for network in (OneToOne(3, partial(SoftmaxHead, classes=2)), OneToMany(3, 9, hidden_size=4)):
+        where = type(network).__name__
+        with pytest.raises(
+            ShapeError, match=rf"{where}: x must be floating point of shape \(B, I\) with I = 3; got {got}"
+        ):
+            network.begin(x) if isinstance(network, OneToMany) else network(x)
 
 
 def test_lengths_of_a_ragged_must_be_whole_numbers():
