@@ -8,7 +8,7 @@ from typing import Any
 from elman.errors import DataError
 from elman.readers.examples import Example, Reading, shown
 from elman.readers.tables import Row
-from elman.readers.words import Word, words_of
+from elman.readers.words import Word, Words, cut_at, words_in, words_of
 
 Span = tuple[int, int, str]
 
@@ -24,7 +24,8 @@ def example_of(row: Row, how: Reading) -> Example:
 
 
 def _tokens(row: Row, how: Reading) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
-    words, column = _texts(row, "tokens"), how.columns.get("tag", "tags")
+    tokens, text, column = _texts(row, "tokens"), row.values.get("text"), how.columns.get("tag", "tags")
+    words = (words_in(text, tokens) if isinstance(text, str) else None) or tokens
     if not how.labelled and column not in row.values:
         return words, None
     tags = _texts(row, column)
@@ -46,10 +47,11 @@ def _text(row: Row, how: Reading) -> tuple[tuple[str, ...], tuple[str, ...] | No
     if not words:
         names = ", ".join(row.values) or "no columns"
         raise DataError(f"{row.where}: must have tokens and tags, or text with words and spans; got {names}")
-    found = tuple(word.text for word in words)
-    if not how.labelled and "spans" not in row.values:
-        return found, None
-    return found, tags_of_spans(row.where, words, _spans(row, len(str(text))))
+    if not how.labelled:
+        return Words.of(str(text), words), None
+    spans = list(_spans(row, len(str(text))))
+    words = cut_at(words, (place for begin, end, _ in spans for place in (begin, end)))
+    return Words.of(str(text), words), tags_of_spans(row.where, words, spans)
 
 
 def _spans(row: Row, size: int) -> Iterator[Span]:
@@ -70,21 +72,17 @@ def tags_of_spans(where: str, words: Sequence[Word], spans: Iterable[Span]) -> t
 
     Args:
         where: Where the text stands, for errors.
-        words: The words with their places.
+        words: The words with their places, none of which a span cuts.
         spans: Begin, end and label of each.
 
     Raises:
-        DataError: a span cuts a word or holds none, or two overlap.
+        DataError: a span holds no word, or two overlap.
     """
     tags = ["O"] * len(words)
     for begin, end, label in spans:
         touched = [n for n, word in enumerate(words) if word.begin < end and begin < word.end]
-        cut = [words[n].text for n in touched if words[n].begin < begin or end < words[n].end]
-        if cut or not touched:
-            raise DataError(
-                f"{where}: a span must begin and end where words do; "
-                f"got {begin} to {end} in {', '.join(map(shown, cut)) or 'white space'}"
-            )
+        if not touched:
+            raise DataError(f"{where}: a span must hold a word; got {begin} to {end}, which is white space")
         if any(tags[n] != "O" for n in touched):
             raise DataError(f"{where}: spans must not overlap; got two at {shown(words[touched[0]].text)}")
         for n in touched:

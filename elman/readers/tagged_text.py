@@ -12,7 +12,7 @@ from elman.readers.examples import EMPTY, Example, Reading, shown
 from elman.readers.lines import lines
 from elman.readers.spans import example_of
 from elman.readers.tables import rows
-from elman.readers.words import words_of
+from elman.readers.words import Words, words_of
 
 FORMS = ("auto", "conll", "conllu", "jsonl", "lines")
 SUFFIXES = {".conllu": "conllu", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -27,7 +27,8 @@ def read_tagged_text(path: Path, how: Reading) -> Iterator[Example]:
                  first column and the tag in the last, or in those numbered by columns "word" and "tag", from 1
         conllu   CoNLL-U; columns "word" and "tag" name its columns, form and upos by default
         jsonl    a line is {"tokens": [...], "tags": [...]}, or {"text": ..., "spans": [{"start": 0, "end": 5,
-                 "label": "person"}, ...]}, whose spans become tags B-person, I-person; places count code points
+                 "label": "person"}, ...]}, whose spans become tags B-person, I-person; places count code points, and
+                 a word is cut where a span begins or ends in it; with tokens and text, tokens are those of the text
         lines    a line is a sentence without tags; an empty one stands for itself
 
     Without a form the name tells: .conllu, .jsonl; other files are conll, or lines (.txt) where no tags are needed.
@@ -45,7 +46,7 @@ def read_tagged_text(path: Path, how: Reading) -> Iterator[Example]:
     form = _form(path, how)
     if form == "lines":
         for number, text in lines(path, how):
-            yield Example(f"{path}:{number}", tuple(word.text for word in words_of(text)) or EMPTY)
+            yield Example(f"{path}:{number}", Words.of(text, words_of(text)) or EMPTY)
     elif form == "jsonl":
         for row in rows(path, "jsonl", how, ()):
             try:

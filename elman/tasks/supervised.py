@@ -167,6 +167,10 @@ class SupervisedTask(ABC, Generic[Config]):
         """Return what makes two examples the same, and a validation on them flatter; here: their x."""
         return example.x
 
+    def completed(self, answer: Answer, x: Any) -> Answer:
+        """Return an answer with what depends on x as it was read, not on its numbers; here: as it is."""
+        return answer
+
     def told(self, example: Example) -> dict[str, Any]:
         """Return what was read, as a row of answers names it: its text, its file. Here: its id and its file, if any."""
         path = getattr(example.x, "path", None)

@@ -115,7 +115,8 @@ class SupervisedModel:
     def answer(self, examples: Sequence[Example], how: Reading) -> tuple[list[Example], list[Answer]]:
         """Return the examples that could be used and what the model says of each."""
         kept = encoded(self.task, [replace(e, y=None) for e in examples], self.setting, how.rejects)
-        return [e for e, _ in kept], answers_to(self.task, self.network, [item for _, item in kept], self.setting)
+        answers = answers_to(self.task, self.network, [item for _, item in kept], self.setting)
+        return [e for e, _ in kept], [self.task.completed(a, e.x) for a, (e, _) in zip(answers, kept, strict=True)]
 
     def read(self, data: Path, how: Reading) -> list[Example]:
         """Return the examples of a file or folder.
@@ -150,6 +151,7 @@ class SupervisedModel:
         examples = [example for example, _ in kept]
         truths = [example.y for example in examples]
         metrics, answers = judge(self.task, self.network, [item for _, item in kept], truths, self.setting)
+        answers = [self.task.completed(a, e.x) for a, e in zip(answers, examples, strict=True)]
         note = _note_of(found, chosen, name, part, known)
         return Judged({**metrics, "examples": len(examples)}, examples, answers, name, note)
 

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from elman.architectures import ManyToManyInStep, SpelledWords, TokenVectors, WordsAndLetters
 from elman.codecs.labels import Labels
-from elman.codecs.spans import Span, allowed_transitions, are_spans, mean_spans, spans_of, states_no_span, tags_of
+from elman.codecs.spans import allowed_transitions, are_spans, mean_spans, spans_of, states_no_span, tags_of
 from elman.codecs.vocabulary import Vocabulary
 from elman.errors import DataError, UsageError
 from elman.heads import CrfHead
 from elman.metrics import span_ratios
 from elman.readers import Example, Reading
 from elman.readers.tagged_text import read_tagged_text
+from elman.readers.words import with_places
 from elman.tasks.classes import draw_confusion, labels_to_tell_apart
 from elman.tasks.generated import write_entities
 from elman.tasks.options import BothDirections, LabelLoss, PlainLayers, SupervisedOptions
@@ -122,6 +123,23 @@ class Tagging(SupervisedTask[TaggingOptions]):
     def selected(self, setting: Setting[TaggingOptions]) -> str:
         """Return "span_f1" where tags state spans."""
         return "span_f1" if are_spans(setting.codecs["tags"].names) else self.selection
+
+    def completed(self, answer: Answer, x: Sequence[str]) -> Answer:
+        """Return an answer whose spans say their text, and where it begins and ends in that of the sentence."""
+        words = with_places(x)
+        for way in [answer, *answer.get("n_best", [])]:
+            for span in way.get("spans", []):
+                span["start"], span["end"] = words.places[span["first"]][0], words.places[span["last"]][1]
+                span["text"] = words.text[span["start"] : span["end"]]
+        return answer
+
+    def told(self, example: Example) -> dict[str, Any]:
+        """Return the text and its words."""
+        return super().told(example) | {"text": with_places(example.x).text, "tokens": list(example.x)}
+
+    def truth(self, y: Sequence[str]) -> list[str]:
+        """Return the tags, those of spans as BIO."""
+        return list(y) if any(map(states_no_span, y)) else _bio(y)
 
     def encode(self, example: Example, setting: Setting[TaggingOptions]) -> Item:
         """Return the words with their numbers (T,), and the numbers of the tags (T,)."""
@@ -309,5 +327,5 @@ def _named(best: Tensor, lengths: Tensor, names: Sequence[str]) -> list[Answer]:
 def _answer(tags: list[str], are_of_spans: bool) -> Answer:
     if not are_of_spans:
         return {"tags": tags}
-    spans: list[Span] = spans_of(tags)
-    return {"tags": _bio(tags), "spans": [span._asdict() for span in spans]}
+    spans = [{"first": begin, "last": end - 1, "label": kind} for begin, end, kind in spans_of(tags)]
+    return {"tags": _bio(tags), "spans": spans}

@@ -24,6 +24,11 @@ from tests.cli.conftest import Elman
 TABLES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "text-classification": ("text,label\nso so,2\n", {}, {"text": "so so", "truth": "2"}),
     "translation": ("source,target\nja  ja,oui\n", {}, {"source": "ja  ja", "truth": "oui"}),
+    "tagging": (
+        "Ada B-per\nmet O\n",
+        {"format": "conll"},
+        {"text": "Ada met", "tokens": ["Ada", "met"], "truth": ["B-per", "O"]},
+    ),
     "strings": ("text,label\nOder,rivers\n", {}, {"label": "rivers", "truth": "Oder"}),
     "series-classification": (
         "id,label,v\nwalk 7,up,1\nwalk 7,up,2\n",
@@ -52,7 +57,7 @@ def test_rows_hold_the_text_that_was_read_and_the_truth(name: str, tmp_path: Pat
     path = tmp_path / "data.csv"
     path.write_text(table, encoding="utf-8")
     (row,) = rows_of(name, path, **options)
-    assert row.pop("where").startswith(f"{path}:2")
+    assert row.pop("where").startswith(f"{path}:{1 if name == 'tagging' else 2}")
     assert json.dumps(row) == json.dumps(wanted)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,11 @@ from typing import Any
 import pytest
 import torch
 
+from elman.cli.predicting import documents
 from elman.errors import DataError, UsageError
 from elman.heads import CrfHead, SoftmaxHead
+from elman.readers import Example
+from elman.readers.words import with_places
 from elman.tasks import TASKS, load
 from elman.tasks.generated import write_entities
 from elman.tasks.shown_spans import coloured, write_marked_texts
@@ -53,7 +58,10 @@ def test_names_of_people_and_places_are_found(tmp_path: Path) -> None:
     assert best["span_f1"] > 0.95
     words = ["in", "New", "York", ",", "Emmy", "Noether", "met", "an", "old", "friend", "."]
     (answer,) = model.predict([words])
-    assert answer["spans"] == [{"begin": 1, "end": 3, "kind": "place"}, {"begin": 4, "end": 6, "kind": "person"}]
+    assert answer["spans"] == [
+        {"first": 1, "last": 2, "label": "place", "start": 3, "end": 11, "text": "New York"},
+        {"first": 4, "last": 5, "label": "person", "start": 14, "end": 26, "text": "Emmy Noether"},
+    ]
     assert answer["tags"][:6] == ["O", "B-place", "I-place", "O", "B-person", "I-person"]
 
 
@@ -97,7 +105,7 @@ def test_ways_to_tag_a_sentence_are_told_with_their_probabilities(tmp_path: Path
     chances = [math.exp(way["log_probability"]) for way in ways]
     assert sum(chances) == pytest.approx(1, abs=1e-5) and chances == sorted(chances, reverse=True)
     assert ways[0]["tags"] == answer["tags"] and ways[0]["spans"] == answer["spans"]
-    begins = [{(s["begin"], s["end"], s["kind"]) for s in way["spans"]} for way in ways]
+    begins = [{(s["first"], s["last"] + 1, s["label"]) for s in way["spans"]} for way in ways]
     for n, p in enumerate(answer["probabilities"]):
         own = {s for s in begins[0] if s[0] <= n < s[1]}
         alike = [{s for s in way if s[0] <= n < s[1]} == own for way in begins]
@@ -157,19 +165,53 @@ def test_metrics_by_hand() -> None:
 def test_spans_are_shown() -> None:
     words, spans = (
         ["Ada", "<", "New", "York"],
-        [{"begin": 0, "end": 1, "kind": "per"}, {"begin": 2, "end": 4, "kind": "loc"}],
+        [{"first": 0, "last": 0, "label": "per"}, {"first": 2, "last": 3, "label": "loc"}],
     )
     assert coloured(words, spans, colour=False) == "[Ada](per) < [New York](loc)"
     assert coloured(words, spans, colour=True).count("\x1b[0m") == 2
 
 
 def test_the_page_shows_words_as_text(tmp_path: Path) -> None:
-    from elman.readers import Example
-
     examples = [Example("x", ("<i>", "Oslo"))]
-    page = write_marked_texts(examples, [{"spans": [{"begin": 1, "end": 2, "kind": "a&b"}]}], tmp_path / "p.html")
+    page = write_marked_texts(examples, [{"spans": [{"first": 1, "last": 1, "label": "a&b"}]}], tmp_path / "p.html")
     text = page.read_text("utf-8")
     assert "<i>" not in text and "a&amp;b" in text and "Oslo<small>" in text
+    assert "class=" not in text.split("<h1>")[1], "nobody knows what is right"
+
+
+def test_the_page_marks_right_wrong_and_missed_spans(tmp_path: Path) -> None:
+    words = ("Ada", "saw", "New", "York", "and", "Bob", "Lee", "in", "Rome")
+    true = ("B-per", "O", "B-loc", "I-loc", "O", "B-per", "I-per", "O", "B-loc")
+    said = [(0, 0, "per"), (2, 3, "org"), (6, 6, "per"), (7, 7, "loc")]
+    spans = [dict(zip(("first", "last", "label"), span, strict=True)) for span in said]
+    page = write_marked_texts([Example("x", words, true)], [{"spans": spans}], tmp_path / "p.html").read_text("utf-8")
+    text = re.sub(r' style="[^"]*"', "", page.split("<p>")[-1])
+    assert "<mark class=right>Ada<small>per</small></mark>" in text
+    assert "<mark class=wrong>New York<small>org</small><small class=not>true: New York loc</small></mark>" in text
+    assert "and Bob <mark class=wrong>Lee<small>per</small><small class=not>true: Bob Lee per</small></mark>" in text
+    assert "<mark class=wrong>in<small>loc</small></mark> <mark class=missed>Rome<small>loc</small></mark></p>" in text
+    assert "answered, but wrong" in page
+
+
+def test_rows_lead_back_to_the_text_and_are_read_again(tmp_path: Path) -> None:
+    model = untrained(tmp_path)
+    spans = [{"start": 3, "end": 6, "label": "person"}, {"start": 17, "end": 21, "label": "place"}]
+    row = {"text": "\U0001f600  Ada's dog met Oslo.", "spans": spans}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    judged = model.judge(tmp_path / "a.jsonl")
+    (said,) = documents(model.task, judged.examples, judged.answers, ("a.jsonl", tmp_path / "a.jsonl"))
+    assert said["text"] == row["text"] and said["tokens"] == ["\U0001f600", "Ada", "'s", "dog", "met", "Oslo", "."]
+    assert said["truth"] == ["O", "B-person", "O", "O", "O", "B-place", "O"]
+    assert said["spans"], "an untrained model that says something"
+    for span in said["spans"]:
+        words = said["tokens"][span["first"] : span["last"] + 1]
+        assert said["text"][span["start"] : span["end"]] == span["text"] and "".join(words) == span["text"].replace(
+            " ", ""
+        )
+    (tmp_path / "predictions.jsonl").write_text(json.dumps(said) + "\n", encoding="utf-8")
+    (again,) = model.read(tmp_path / "predictions.jsonl", model.reading())
+    assert again.x == judged.examples[0].x and list(again.y) == said["tags"]
+    assert with_places(again.x).places == with_places(judged.examples[0].x).places
 
 
 def test_what_cannot_be_used_is_told(tmp_path: Path) -> None:
