@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 
-from elman.errors import nearest
+from elman.errors import CLOSE
 
 SYNONYMS = {
     "--accumulate": "grad-accum gradient-accumulation gradient-accumulation-steps accumulation accum",
@@ -58,4 +59,5 @@ def nearest_option(name: str, known: Sequence[str]) -> str:
     for option, others in SYNONYMS.items():
         if option in known and word in others.split():
             return f"; did you mean {option!r}?"
-    return nearest(f"--{word}", [option for option in known if option.startswith("--")])
+    close = difflib.get_close_matches(word, [option[2:] for option in known if option.startswith("--")], 1, CLOSE)
+    return f"; did you mean {'--' + close[0]!r}?" if close else ""

@@ -100,6 +100,7 @@ class Reading:
         encoding: Of text files.
         columns: Columns that hold something under another name, {"text": "review", "group": "author"}.
         labelled: Whether every example must say its y.
+        taken: Gets the columns that data itself says by their usual names, where it is read to train.
         notes: Gets what people should know of data that can be used all the same.
         purpose: What for. Columns of parts and groups must be there where it is training; groups have no meaning
             elsewhere, parts none for predictions.
@@ -110,6 +111,7 @@ class Reading:
     encoding: str = "utf-8"
     columns: Mapping[str, str] = field(default_factory=dict)
     labelled: bool = True
+    taken: dict[str, str] = field(default_factory=dict, kw_only=True)
     notes: list[str] = field(default_factory=list, kw_only=True)
     purpose: Purpose = "train"
 
@@ -127,6 +129,17 @@ class Reading:
             if name not in names:
                 known = f"must be for one of {', '.join(names)}" if names else "has no effect on data without columns"
                 raise UsageError(f"column: {known}; got {name!r}")
+
+    def refuse_columns(self, form: str) -> None:
+        """Refuse columns for training data of a form that has none; later data may be of another form than it was.
+
+        Raises:
+            UsageError: there is one.
+        """
+        if self.purpose == "train" and self.columns:
+            raise UsageError(
+                f"column: has no effect on format {form}, which has no columns; got {next(iter(self.columns))!r}"
+            )
 
 
 def is_empty(example: Example) -> bool:

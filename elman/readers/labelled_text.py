@@ -44,7 +44,9 @@ def read_labelled_text(path: Path, how: Reading) -> Iterator[Example]:
         needed = ("text", "label") if how.labelled else ("text",)
         for row in rows(path, form, how, needed):
             yield from _of_row(row, how)
-    elif form == "folders":
+        return
+    how.refuse_columns(form)
+    if form == "folders":
         yield from _of_folders(path, how)
     elif form == "files":
         for file in _inside(path):

@@ -46,6 +46,8 @@ def read_pairs(path: Path, how: PairReading) -> Iterator[Example]:
     """
     how.known_columns("source", "target", "group", "part")
     form = _form(path, how)
+    if form not in TABLES:
+        how.refuse_columns(form)
     if form == "lines":
         yield from _of_lines(path, how)
     elif form == "pairs":

@@ -88,15 +88,19 @@ class SeriesReading(Reading):
 
     Args:
         ignore: Columns of a table that are not read.
+        category: Columns of a table whose numbers are names.
         targets: Columns of a table that are read whatever they hold; at a step where they say nothing they are NaN.
         missing: Whether numbers may be missing.
         channels: Values of a step, where a row holds a whole series.
+        ragged: Whether such rows may differ in their number of values.
     """
 
     ignore: tuple[str, ...] = ()
+    category: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     missing: bool = False
     channels: int = 1
+    ragged: bool = False
 
 
 def number_of(text: str) -> float:

@@ -67,6 +67,8 @@ def _stem(file: Path) -> str:
 def _of_file(path: Path, part: str | None, how: SeriesReading) -> Iterator[Example]:
     name = path.name.removesuffix(".gz")
     form = how.form if how.form != "auto" else {".ts": "ts", ".npz": "npz"}.get(Path(name).suffix) or form_of(path)
+    if form in ("ts", "rows", "npz"):
+        how.refuse_columns(form)
     if form == "ts":
         yield from ts_series(path, how, part)
     elif form == "rows":

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from elman.errors import DataError
-from elman.readers.examples import Example, shown
+from elman.readers.examples import Example, Rejects, shown
 from elman.readers.lines import lines
 from elman.readers.series import Series, SeriesReading, number_of, refuse_missing
 
@@ -16,25 +18,44 @@ from elman.readers.series import Series, SeriesReading, number_of, refuse_missin
 def row_series(path: Path, how: SeriesReading, part: str | None = None) -> Iterator[Example]:
     """Yield a series for each row: LABEL, x<1>, x<2>, ...; with several channels, all values of a step together.
 
-    Values stand between commas, or tabs where a row has no comma. A first row without numbers is a header.
+    Values stand between commas, or tabs where a row has no comma. A first row without numbers is a header. All rows
+    have as many values as most of them: where series may differ in length, a row that is cut off cannot be told.
 
     Args:
         path: The file; compressed by gzip if its name ends in ".gz".
-        how: Encoding, channels, missing values, whether rows begin with a label, rejects.
+        how: Encoding, channels, missing values, whether rows begin with a label, whether they are ragged, rejects.
         part: Part of the data that all of them belong to.
 
     Raises:
         MissingInputError, StorageError: it cannot be read.
         DataError: it is damaged, or a row cannot be used and is not to be skipped.
     """
+    usual = None if how.ragged else _usual(path, how)
     for number, text in lines(path, how):
-        where, fields = f"{path}:{number}", text.split("," if "," in text else "\t")
+        where, fields = f"{path}:{number}", _fields(text)
         if not text.strip() or (number == 1 and _is_header(fields)):
             continue
         try:
+            if usual is not None and usual != len(fields):
+                label = int(how.labelled)
+                raise DataError(
+                    f"{where}: must have {usual - label} values as most rows; got {len(fields) - label}",
+                    "leave such rows out with --on-error skip, or say --ragged where series differ in length",
+                )
             yield _example(where, fields, how, part)
         except DataError as error:
             how.rejects.take(where, error)
+
+
+def _fields(text: str) -> list[str]:
+    return text.split("," if "," in text else "\t")
+
+
+def _usual(path: Path, how: SeriesReading) -> int | None:
+    """How many fields most rows have; None where there are no rows."""
+    leniently = replace(how, rejects=Rejects(skip=True))
+    counts = Counter(len(_fields(text)) for _, text in lines(path, leniently) if text.strip())
+    return counts.most_common(1)[0][0] if counts else None
 
 
 def _is_header(fields: list[str]) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +29,7 @@ def table_series(path: Path, form: str, how: SeriesReading) -> Iterator[Example]
         form: "csv", "tsv", "jsonl" or "parquet".
         how: Columns: "time", several of which may be joined by commas ("date,hour"); "series", which tells them apart,
             without it the table is one; "label" (unless there are targets), "group" and "part", the same in all rows of
-            a series.
+            a series. To train, columns that are called "series" and "time" are taken as such, which `how.taken` gets.
 
     Raises:
         MissingInputError, StorageError: it cannot be read.
@@ -37,6 +39,7 @@ def table_series(path: Path, form: str, how: SeriesReading) -> Iterator[Example]
     found = list(rows(path, form, how, needed))
     if not found:
         raise DataError(f"{path}: must have rows; got none that can be used")
+    found, how = _with_usual_names(found, how)
     values = _columns(path, found, how)
     timed = [(row, _time(row, how)) for row in _usable(found, values, how)]
     series: dict[str, list[tuple[Row, Any]]] = {}
@@ -50,6 +53,27 @@ def table_series(path: Path, form: str, how: SeriesReading) -> Iterator[Example]
             yield _example(_ordered(steps, how), values, how)
         except DataError as error:
             how.rejects.take(steps[0][0].where, error)
+
+
+_MEANING = {"series": "tells the series apart", "time": "orders the steps"}
+
+
+def _with_usual_names(found: list[Row], how: SeriesReading) -> tuple[list[Row], SeriesReading]:
+    """Take columns called "series" and "time" as such; rows without a name of their series are refused."""
+    names = {name for row in found for name in row.values}
+    used = {*how.ignore, *how.category, *how.targets, *(n for c in how.columns.values() for n in c.split(","))}
+    usual = (
+        [key for key in _MEANING if key in names - used and key not in how.columns] if how.purpose == "train" else []
+    )
+    how.notes.extend(f"the column {key} {_MEANING[key]}" for key in usual if key not in how.taken)
+    how.taken.update({key: key for key in usual})
+    kept = []
+    for row in found:
+        if "series" in usual and str(row.values.get("series") or "").strip() == "":
+            how.rejects.refuse(row.where, "series must not be empty; got nothing")
+        else:
+            kept.append(row)
+    return kept, replace(how, columns={**how.columns, **{key: key for key in usual}})
 
 
 def _columns(path: Path, found: Sequence[Row], how: SeriesReading) -> dict[str, bool]:
@@ -74,7 +98,8 @@ def _are_numbers(values: Iterator[Any]) -> bool:
         try:
             numbers += not np.isnan(_number(value))
         except ValueError:
-            texts += 1
+            comma = re.fullmatch(r"\s*[+-]?\d*,\d+\s*", str(value)) is not None  # a number that cannot be read is told
+            numbers, texts = numbers + comma, texts + (not comma)
     return numbers >= texts
 
 

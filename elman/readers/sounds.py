@@ -43,6 +43,8 @@ def read_sounds(path: Path, how: Reading, answer: str) -> Iterator[Example]:
     """
     how.known_columns("path", answer, "group", "part")
     form = _form(path, how, answer)
+    if form in ("beside", "folders", "sounds"):
+        how.refuse_columns(form)
     with Recorder() as recorder:
         for where, sound, said, group, part in _found(path, form, how, answer):
             try:

@@ -7,6 +7,7 @@ import difflib
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +159,11 @@ class _Counted:
     """Lines for csv.reader, which wants ends of line; remembers where a row began."""
 
     def __init__(self, path: Path, how: Reading) -> None:
-        self._lines = lines(path, how)
+        self._lines: Iterator[tuple[int, str]] = lines(path, how)
         self.first: int | None = None
+        header = next(self._lines, None)
+        self.header = "" if header is None else header[1]
+        self._lines = chain([] if header is None else [header], self._lines)
 
     def __iter__(self) -> _Counted:
         return self
@@ -172,8 +176,9 @@ class _Counted:
 
 def _separated_rows(path: Path, how: Reading, wanted: tuple[str, ...], separator: str) -> Iterator[Row]:
     source = _Counted(path, how)
-    if separator == ",":
-        reader = csv.reader(source, strict=True)
+    if separator == ",":  # what spreadsheets of many countries write as CSV stands between semicolons
+        found = next((sign for sign in ",;\t" if sign in source.header), ",")
+        reader = csv.reader(source, delimiter=found, strict=True)
     else:  # a quote is a sign like any other
         reader = csv.reader(source, delimiter=separator, quoting=csv.QUOTE_NONE, strict=True)
     header: list[str] | None = None

@@ -72,6 +72,8 @@ def read_videos(path: Path, how: VideoReading) -> Iterator[Example]:
     """
     how.known_columns("path", "label", "labels", "group", "part")
     form = _form(path, how)
+    if form not in TABLES:
+        how.refuse_columns(form)
     with Clips(how) as clips:
         for row in _rows(path, form, how):
             try:

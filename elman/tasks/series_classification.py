@@ -40,6 +40,7 @@ class SeriesClassificationOptions(ColumnOptions, LabelOptions):
     """Options of series classification."""
 
     channels: int = Field(1, ge=1, le=1_000_000, description="values of a step, for format rows")
+    ragged: bool = Field(False, description="rows may differ in their number of values, for format rows")
     filters: int = Field(64, ge=0, le=65_536, description="patterns of neighbouring steps; 0 reads single steps")
     filter_width: int = Field(9, ge=1, le=999, description="steps of a pattern, odd")
     hidden_size: int = Field(64, ge=1, le=65_536, description="units of a layer and direction")
@@ -59,7 +60,7 @@ class SeriesClassification(LabelTask[SeriesClassificationOptions]):
 
     def read(self, path: Path, how: Reading, config: SeriesClassificationOptions) -> Iterator[Example]:
         """Yield series with their labels; see elman.readers.series_files."""
-        return read_series(path, series_reading(how, config, channels=config.channels))
+        return read_series(path, series_reading(how, config, channels=config.channels, ragged=config.ragged))
 
     def fit_inputs(self, examples: Sequence[Example], config: SeriesClassificationOptions) -> dict[str, Codec]:
         """Return what columns are standardised by."""
@@ -107,7 +108,9 @@ class SeriesClassification(LabelTask[SeriesClassificationOptions]):
 
 def series_reading(how: Reading, config: ColumnOptions, **further: Any) -> SeriesReading:
     """Return how series are read, for options of reading and of columns."""
-    return SeriesReading(**vars(how), ignore=config.ignore, missing=config.missing == "fill", **further)
+    return SeriesReading(
+        **vars(how), ignore=config.ignore, category=config.category, missing=config.missing == "fill", **further
+    )
 
 
 def columns_of(examples: Sequence[Example]) -> tuple[list[Series], tuple[str, ...]]:

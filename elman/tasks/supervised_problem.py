@@ -55,7 +55,7 @@ class SupervisedProblem:
         parts = self._parts()
         task.check_parts(vars(parts), config)
         self.repeated = parts.repeated(task.identity)
-        self.setting = Setting(config, task.fit(parts.train, config), read_cell(config.cell))
+        self.setting = Setting(self.config, task.fit(parts.train, config), read_cell(config.cell))
         self.selection, self.unit = task.selected(self.setting), task.counted(self.setting)
         self.examples, self.items = self._encoded(parts)
         if len(self.rejects):
@@ -71,6 +71,8 @@ class SupervisedProblem:
         found = list(self.task.read(path, how, self.config))
         self.rejects.rows += how.rejects.rows
         self.notes += how.notes
+        if how.taken:  # a saved model reads later data as it was read here
+            self.config = self.config.model_copy(update={"column": {**self.config.column, **how.taken}})
         if not found:
             raise DataError(f"{path}: must hold at least one example; got none that can be used")
         return found if part == "train" else of_part(found, part, str(path))

@@ -92,6 +92,8 @@ def test_every_synonym_leads_to_an_option_that_exists(elman: Elman) -> None:
     assert set(SYNONYMS) <= known
     for option, words in SYNONYMS.items():
         assert all(nearest_option(f"--{word}", [option]) == f"; did you mean {option!r}?" for word in words.split())
+    assert nearest_option("--cepstra", ["--test", "--epochs"]) == ""  # the dashes are alike in any two
+    assert nearest_option("--tset", ["--test", "--epochs"]) == "; did you mean '--test'?"
 
 
 def test_an_empty_stdin_is_no_text(elman: Elman, tmp_path: Path) -> None:

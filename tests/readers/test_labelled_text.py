@@ -219,3 +219,31 @@ def test_the_public_sets_have_the_counts_of_their_readmes(data_folder: Path) -> 
     assert [sum(e.y == label for e in subjectivity) for label in "01"] == [5000, 5000]
     names = list(read_labelled_text(data_folder / "names" / "names", Reading()))
     assert len(names) > 20_000 and len({e.y for e in names}) == 18
+
+
+@pytest.mark.parametrize("form", ["fasttext", "label-first", "folders", "files"])
+def test_columns_of_data_without_any_are_refused_in_training_only(form: str, tmp_path: Path) -> None:
+    path = written(tmp_path, form)
+    with pytest.raises(UsageError, match=f"column: has no effect on format {form}, which has no columns; got 'text'"):
+        list(read_labelled_text(path, Reading(columns={"text": "foo"})))
+    assert len(list(read_labelled_text(path, Reading(columns={"text": "foo"}, purpose="measure")))) == 3
+
+
+@pytest.mark.parametrize(("sign", "text"), [(";", "one, two"), ("\t", "one, two; three"), (",", "one; two")])
+def test_what_separates_a_csv_is_told_by_its_header(sign: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text(f'text{sign}label\n{text}{sign}a\n"x{sign}y"{sign}b\n', encoding="utf-8")
+    assert [(e.x, e.y) for e in read_labelled_text(tmp_path / "d.csv", Reading())] == [(text, "a"), (f"x{sign}y", "b")]
+
+
+def test_hints_name_the_key_and_a_column_that_could_be_meant(tmp_path: Path) -> None:
+    def hint(name: str, content: str, **columns: str) -> str:
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        with pytest.raises(DataError, match="must have a column") as caught:
+            list(read_labelled_text(tmp_path / name, Reading(columns=columns)))
+        return str(caught.value.hint).removeprefix("name the column with --column ")
+
+    assert hint("a.csv", "text,label\nx,y\n", text="Review Body") == "text=text"
+    assert hint("b.csv", "Review Body,label\nx,y\n", text="nope") == "text=NAME"
+    assert hint("c.csv", "Review Body,label\nx,y\n", text="Review body") == "'text=Review Body'"
+    assert hint("d.jsonl", '{"en": "x", "label": "y"}\n') == "text=NAME"
+    assert hint("e.jsonl", '{"texts": "x", "label": "y"}\n') == "text=texts"

@@ -55,7 +55,9 @@ def written(folder: Path, form: str) -> Path:
 def test_every_form_reads_the_same(form: str, named: bool, tmp_path: Path) -> None:
     columns = COLUMNS if form in ("csv", "jsonl", "parquet") else {}
     chosen = form if named or form == "rows" else "auto"
-    found = list(read_series(written(tmp_path, form), SeriesReading(form=chosen, columns=columns, channels=2)))
+    found = list(
+        read_series(written(tmp_path, form), SeriesReading(form=chosen, columns=columns, channels=2, ragged=True))
+    )
     assert sorted((e.y, e.x.numbers.tolist()) for e in found) == sorted(SERIES)
     if columns:
         assert all(e.x.names == ("a", "b") and e.x.times[1] == np.datetime64("2024-03-02") for e in found)
@@ -164,7 +166,14 @@ BROKEN: dict[str, tuple[str, str, str, str, int]] = {
         "value 2 of dimension 1 must be a number",
         1,
     ),
-    "half a step": ("d.rows", "a,1,2\nb,1,2,3\n", ":2", "must have values for whole steps of 2; got 3", 1),
+    "half a step": ("d.rows", "a,1,2\nb,1,2,3\n", ":2", "must have 2 values as most rows; got 3", 1),
+    "a row that is cut off": (
+        "d.rows",
+        "a,1,2,3,4\nb,1,2\nb,5,6,7,8\n",
+        ":2",
+        "must have 4 values as most rows; got 2",
+        2,
+    ),
     "a bad number in a row": ("d.rows", "a,1,2\nb,1,x\na,1,2\n", ":2", "value 2 must be a number; got 'x'", 2),
     "a row without a label": ("d.rows", "a,1,2\n,1,2\n", ":2", "must begin with a label; got nothing", 1),
 }
@@ -242,3 +251,57 @@ def test_without_labels_none_are_needed(tmp_path: Path) -> None:
     (tmp_path / "e.csv").write_text("a,b\n1,2\n", encoding="ascii")
     (found,) = read_series(tmp_path / "e.csv", SeriesReading(labelled=False))
     assert found.x.names == ("a", "b") and found.y is None
+
+
+def test_ragged_rows_must_hold_whole_steps(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("a,1,2\nb,1,2,3\nb,1,2,3,4\n", encoding="ascii")
+    with pytest.raises(DataError, match="must have values for whole steps of 2; got 3"):
+        list(read_series(tmp_path / "d.csv", SeriesReading(form="rows", channels=2, ragged=True)))
+
+
+def test_columns_called_series_and_time_are_taken_as_such_in_training(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    path.write_text("series,time,v,label\ns,2,5,x\ns,1,4,x\nu,1,6,y\n", encoding="ascii")
+    how = SeriesReading()
+    found = list(read_series(path, how))
+    assert [(e.y, e.x.names, e.x.numbers.tolist()) for e in found] == [
+        ("x", ("v",), [[4.0], [5.0]]),
+        ("y", ("v",), [[6.0]]),
+    ]
+    assert how.taken == {"series": "series", "time": "time"}
+    assert how.notes == ["the column series tells the series apart", "the column time orders the steps"]
+    (other,) = read_series(path, SeriesReading(purpose="measure", ignore=("label",), targets=("v",)))
+    assert other.x.names == ("time", "v")  # a model that was trained without them reads what it read then
+    for given in ({"columns": {"label": "time", "series": "series"}}, {"ignore": ("time", "series", "label")}):
+        how = SeriesReading(targets=("v",), **given)  # type: ignore[arg-type]
+        assert len(list(read_series(path, how))) <= 2 and how.taken == {}
+    path.write_text("series,v,label\ns,2,x\n,1,x\n", encoding="ascii")
+    with pytest.raises(DataError, match=r"d.csv:3: series must not be empty; got nothing"):
+        list(read_series(path, SeriesReading()))
+
+
+def test_a_label_is_needed_by_name_to_train_and_never_to_predict(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    path.write_text("id,v,activity\ns,2,up\ns,1,down\n", encoding="ascii")
+    with pytest.raises(DataError, match=r"must have a column 'label'; got 'id', .*\n\nhint: .*--column label=NAME"):
+        list(read_series(path, SeriesReading(columns={"series": "id"})))
+    columns = {"series": "id", "label": "activity"}
+    (found,) = read_series(path, SeriesReading(columns=columns, labelled=False, purpose="predict"))
+    assert found.x.names == ("v",) and found.y is None
+    path.write_text("id,v\ns,2\ns,1\n", encoding="ascii")
+    assert list(read_series(path, SeriesReading(columns=columns, labelled=False, purpose="predict"))) == [found]
+
+
+def test_numbers_with_a_comma_are_no_names(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("v;label\n1,5;x\n2,5;x\n", encoding="ascii")
+    with pytest.raises(DataError, match=r"d.csv:2: v must be a number; got '1,5'"):
+        list(read_series(tmp_path / "d.csv", SeriesReading()))
+
+
+@pytest.mark.parametrize("form", ["ts", "rows", "npz"])
+def test_columns_of_forms_without_any_are_refused_in_training_only(form: str, tmp_path: Path) -> None:
+    path, columns = written(tmp_path, form), {"label": "kind"}
+    with pytest.raises(UsageError, match=f"column: has no effect on format {form}, which has no columns; got 'label'"):
+        list(read_series(path, SeriesReading(form=form, columns=columns)))
+    later = SeriesReading(form=form, columns=columns, channels=2, ragged=True, purpose="measure")
+    assert len(list(read_series(path, later))) == 2

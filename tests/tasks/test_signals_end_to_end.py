@@ -64,3 +64,18 @@ def test_examples_are_the_same_every_time(task: str, tmp_path: Path, capsys: pyt
         for name in ("one", "two")
     ]
     assert files[0] == files[1] and files[0]
+
+
+def test_a_saved_model_reads_series_and_time_as_in_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"s{n},{t},{(t if n % 2 else -t) + n / 100},{'du'[n % 2]}\n" for n in range(20) for t in range(6)]
+    (tmp_path / "d.csv").write_text("series,time,v,label\n" + "".join(rows))
+    (tmp_path / "new.csv").write_text("v,time,series\n" + "".join(f"{5 - t},{5 - t},a\n0,{t},b\n" for t in range(6)))
+    options = ["--epochs", "1", "--hidden-size", "4", "--filters", "0", "-o", str(tmp_path / "m")]
+    assert main(["train", "series-classification", str(tmp_path / "d.csv"), *options]) == 0
+    said = capsys.readouterr().err
+    assert "note: the column series tells the series apart" in said and "the column time orders the steps" in said
+    assert len(run(capsys, "predict", tmp_path / "m", tmp_path / "new.csv").splitlines()) == 2
+    assert json.loads((tmp_path / "m" / "config.json").read_text())["model"]["column"] == {
+        "series": "series",
+        "time": "time",
+    }
