@@ -45,10 +45,11 @@ class AutoregressiveBinaryHead(Head):
         super().__init__(input_size, labels + units)
         self.labels, self.units = labels, units
         draws = generator(seed, "initialise", "autoregressive head")
-        self.V = nn.Parameter(0.05 * torch.randn(units, labels, generator=draws))
-        self.U = nn.Parameter(0.5 * units**-0.5 * torch.randn(labels, units, generator=draws))
+        self.V = _drawn(units, labels, 0.05, draws)
+        self.U = _drawn(labels, units, 0.5 * units**-0.5, draws)
         self.S = nn.Parameter(torch.zeros(labels, labels))
-        degree, k = torch.arange(units) * (labels - 1) // units + 1, torch.arange(1, labels + 1)
+        on = torch.device("cpu")  # small, and torch would import its compiler to compute them without memory
+        degree, k = torch.arange(units, device=on) * (labels - 1) // units + 1, torch.arange(1, labels + 1, device=on)
         self.register_buffer("reads", k <= degree.unsqueeze(1), persistent=False)  # (M, K)
         self.register_buffer("reaches", k.unsqueeze(1) > degree, persistent=False)  # (K, M)
         self.register_buffer("before", k.unsqueeze(1) > k, persistent=False)  # (K, K)
@@ -98,3 +99,9 @@ class AutoregressiveBinaryHead(Head):
             units += torch.outer(y[:, k], V[:, k])
             z += torch.outer(y[:, k], S[:, k])
         return y
+
+
+def _drawn(rows: int, columns: int, deviation: float, draws: torch.Generator) -> nn.Parameter:
+    """A normal matrix; without values where it has no memory, for torch would import its compiler to draw none."""
+    empty = torch.empty(rows, columns)
+    return nn.Parameter(empty if empty.is_meta else deviation * empty.normal_(generator=draws))

@@ -47,7 +47,8 @@ class CrfHead(Head):
         # A network whose weights are only described (device meta) has rules that cannot be looked at.
         if not allowed.is_meta and not bool(allowed[labels, :labels].any() and allowed[:labels, labels + 1].any()):
             raise UsageError("allowed: must let some label begin a sequence and some label end one")
-        self.register_buffer("forbidden", torch.where(allowed, 0.0, FORBIDDEN), persistent=False)
+        forbidden = torch.empty(allowed.shape) if allowed.is_meta else torch.where(allowed, 0.0, FORBIDDEN)
+        self.register_buffer("forbidden", forbidden, persistent=False)
 
     def chain(self, scores: Tensor, lengths: Tensor | None = None) -> Chain:
         """Return the potentials of emissions (B, T, K), with what is forbidden."""

@@ -14,6 +14,8 @@ from elman.errors import UsageError, nearest
 
 def _orthogonal(block: Tensor, generator: torch.Generator) -> None:
     """Q of a normal matrix (Saxe et al. 2014); rows or columns are orthonormal."""
+    if block.is_meta:
+        return
     rows, columns = block.shape
     normal = torch.randn(max(rows, columns), min(rows, columns), generator=generator, dtype=torch.float64)
     q, r = torch.linalg.qr(normal)
@@ -33,13 +35,17 @@ def _uniform(block: Tensor, generator: torch.Generator) -> None:
 
 
 def fill_uniform(block: Tensor, bound: float, generator: torch.Generator) -> None:
-    """Fill with numbers within +-bound."""
+    """Fill with numbers within +-bound; of a tensor without memory nothing, for torch would import its compiler."""
+    if block.is_meta:
+        return
     draws = torch.rand(block.shape, generator=generator, dtype=torch.float64)
     block.copy_((2 * draws - 1) * bound)
 
 
 def fill_normal(block: Tensor, generator: torch.Generator) -> None:
-    """Fill with normal numbers of mean 0 and variance 1."""
+    """Fill with normal numbers of mean 0 and variance 1; of a tensor without memory nothing, as above."""
+    if block.is_meta:
+        return
     block.copy_(torch.randn(block.shape, generator=generator, dtype=torch.float64))
 
 

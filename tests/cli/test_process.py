@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
+from elman.cli import main
 from elman.cli.process import settle_process
+from elman.tasks import TASKS
 
 
 def spin_count(environment: dict[str, str]) -> str:
@@ -61,3 +65,20 @@ def test_blocks_of_any_size_are_kept_between_steps() -> None:
         [sys.executable, "-c", textwrap.dedent(script)], env=kept, capture_output=True, text=True, check=True
     )
     assert int(run.stdout) < 10_240  # pages of one block; ten new ones would cost ten times as many
+
+
+@pytest.mark.parametrize("task", ["tagging", "music", "text-classification"])
+def test_a_model_is_loaded_without_the_compiler_of_torch(task: str, tmp_path: Path) -> None:
+    """To import it takes longer than to load most models and answer."""
+    folder = tmp_path / "example"
+    words = shlex.split(TASKS[task].example(folder)[0])[3:]
+    data = str(folder / words[0])
+    assert main(["train", task, data, "-o", f"{folder}/m", "--steps", "1", "--hidden-size", "4", "-q"]) == 0
+    script = f"""
+        import sys
+        from elman.cli import main
+        code = main(["predict", {f"{folder}/m"!r}, {data!r}])
+        print(code, "torch._dynamo" in sys.modules)
+    """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "0 False"
