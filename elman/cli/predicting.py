@@ -80,9 +80,10 @@ def evaluate(
             loaded.search(**search)
             how = loaded.reading(chosen | files_beside(loaded, beside))
             judged = loaded.judge(path, how, part)
+            name_stdin(how, data, path)
             tell_skipped(how, output)
             for remark in filter(None, (judged.note, *how.notes, *loaded.remarks(judged.examples))):
-                note(f"note: {remark}")
+                note(as_given(f"note: {remark}", data, path))
             metrics: dict[str, Any] = {**judged.metrics, **loaded.task.notes(), **count_skipped(how)}
             metrics |= {"part": judged.part} if judged.part != "all" else {}
             if output is not None:
@@ -119,6 +120,7 @@ def predict(model: Path, data: str, output: Path | None, as_json: bool, **option
         examples, answers = loaded.answer([example for example in found if not is_empty(example)], how)
         if not examples:
             raise DataError(f"{data}: must hold at least one example; got none that can be used")
+        name_stdin(how, data, path)
         rows = documents(loaded.task, examples, answers, (data, path))
         if output is not None:
             keep(loaded, examples, rows, how, output)
@@ -189,6 +191,11 @@ def narrowed(model: Any, path: Path, precision: str, loss_bound: float | None) -
         PrecisionLoss(precision, found["precision_loss"], found["precision_loss_error"], found["tokens"]), loss_bound
     )
     return found
+
+
+def name_stdin(how: Reading, data: str, path: Path) -> None:
+    """Let what was refused be of stdin, not of the path where that is kept."""
+    how.rejects.rows[:] = [{k: as_given(text, data, path) for k, text in row.items()} for row in how.rejects.rows]
 
 
 def tell_skipped(how: Reading, output: Path | None) -> None:

@@ -15,6 +15,7 @@ from elman.readers import Example
 from elman.readers.music import file_of
 from elman.readers.series import Series
 from elman.tasks import TASKS
+from elman.tasks.generated import write_entities
 from elman.tasks.generated_images import write_shapes
 from elman.tasks.generated_music import write_melodies
 from elman.tasks.generated_signals import write_moving_blobs
@@ -98,6 +99,18 @@ def test_what_stdin_says_is_not_named_by_the_file_it_is_kept_in(elman: Elman, tm
     assert done.code == 0 and done.out.rstrip("\n").endswith("\tstdin")
     row = json.loads((tmp_path / "said" / "predictions.jsonl").read_text("utf-8"))
     assert (row["where"], row["path"]) == ("stdin", "stdin")
+
+
+def test_what_is_refused_of_stdin_is_of_stdin(elman: Elman, tmp_path: Path) -> None:
+    write_entities(tmp_path / "e.conll", 30)
+    small = ("--steps", 1, "--hidden-size", 8, "-q", "-o", tmp_path / "model")
+    assert elman("train", "tagging", tmp_path / "e.conll", *small).code == 0
+    lines = b'{"text": "Ada met Bob"}\n{"tokens": [1]}\n'
+    reading = ("--format", "jsonl", "--on-error", "skip")
+    done = elman("predict", tmp_path / "model", "-", *reading, "-o", tmp_path / "said", stdin=lines)
+    assert done.code == 0, done.err
+    assert json.loads((tmp_path / "said" / "rejects.jsonl").read_text("utf-8"))["where"] == "stdin:2"
+    assert json.loads((tmp_path / "said" / "predictions.jsonl").read_text("utf-8"))["where"] == "stdin:1"
 
 
 def test_lines_for_people_end_with_the_name_of_what_was_read() -> None:
