@@ -160,7 +160,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", default=",".join(names), help=f"comma-separated, of {', '.join(names)}")
     parser.add_argument("--threads", type=int, default=2, help="threads of training (default 2)")
     parser.add_argument("--table", action="store_true", help="run nothing, print the table of the results")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="result file (default benchmarks/results)")
+    parser.add_argument(
+        "--output", type=Path, default=RESULTS, help="result file (default benchmarks/results/applications.json)"
+    )
     options = parser.parse_args(argv)
     rows = load(options.output)
     if not options.table:

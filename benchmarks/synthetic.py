@@ -279,7 +279,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=default.seed, help="of weights and data (default 0)")
     parser.add_argument("--engine", default="auto", help="engine of the layers (default auto)")
     parser.add_argument("--threads", type=int, default=1, help="threads torch may use (default 1)")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="result file (default benchmarks/results)")
+    parser.add_argument(
+        "--output", type=Path, default=RESULTS, help="result file (default benchmarks/results/synthetic.json)"
+    )
     return parser.parse_args(argv)
 
 
