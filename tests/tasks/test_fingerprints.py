@@ -70,7 +70,8 @@ def test_files_that_options_name_beside_the_data_are_data(
 ) -> None:
     data = written(tmp_path)
     monkeypatch.chdir(tmp_path)
-    further = {option.removesuffix("_target"): "other.csv"} if option.endswith("_target") else {}
+    part = option.rpartition("_")[0]  # validation_target goes with validation
+    further = {part: "other.csv"} if part else {}
     assert changed(task, data, tmp_path / "beside.txt", **{option: "beside.txt"}, **further) == {option}
     kept = getattr(TASKS[task].config(**{option: "beside.txt"}, **further), option)
     assert kept == tmp_path / "beside.txt", "found again from any folder"
