@@ -38,7 +38,7 @@ def test_training_lowers_the_loss(quick_path: Path) -> None:
     [
         ({"steps": 7}, 7, "7 steps"),
         ({"steps": None, "epochs": 2}, 2 * BATCHES, "2 epochs"),
-        ({"steps": 7, "epochs": 1}, BATCHES, "1 epochs"),
+        ({"steps": 7, "epochs": 1}, BATCHES, "1 epoch"),
         ({"steps": 3, "epochs": 1}, 3, "3 steps"),
     ],
 )
@@ -59,7 +59,7 @@ def test_minutes_end_training_by_the_clock_and_a_resumed_part_counts_what_was_us
     with RunFolder.create(quick_path / "run", task="tiny", config={}, data={}) as run:
         first = train(TinyProblem(), config, run, clock=clock)
     assert first.seconds >= 60
-    assert first.reason == "1 minutes"
+    assert first.reason == "1 minute"
     with RunFolder.open(quick_path / "run") as run:
         again = train(TinyProblem(), config, run, resume=True, clock=clock)
     assert again.steps == first.steps
