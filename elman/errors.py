@@ -89,8 +89,13 @@ CLOSE = 0.65
 
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the choice closest to `name`, or an empty text when none is close."""
-    close = difflib.get_close_matches(name, list(choices), n=1, cutoff=CLOSE)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    close = closest(name, choices)
+    return "" if close is None else f"; did you mean {close!r}?"
+
+
+def closest(name: str, choices: Iterable[str]) -> str | None:
+    """Return the choice closest to `name`; None when none is close."""
+    return next(iter(difflib.get_close_matches(name, list(choices), n=1, cutoff=CLOSE)), None)
 
 
 def counted(number: float, name: str) -> str:

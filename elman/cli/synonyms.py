@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
-from elman.errors import CLOSE
+from elman.errors import closest
 
 SYNONYMS = {
     "--accumulate": "grad-accum gradient-accumulation gradient-accumulation-steps accumulation accum",
@@ -59,5 +58,5 @@ def nearest_option(name: str, known: Sequence[str]) -> str:
     for option, others in SYNONYMS.items():
         if option in known and word in others.split():
             return f"; did you mean {option!r}?"
-    close = difflib.get_close_matches(word, [option[2:] for option in known if option.startswith("--")], 1, CLOSE)
-    return f"; did you mean {'--' + close[0]!r}?" if close else ""
+    close = closest(word, [option[2:] for option in known if option.startswith("--")])
+    return "" if close is None else f"; did you mean {'--' + close!r}?"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from elman.errors import DataError
-from elman.readers.examples import Example, Rejects, shown
+from elman.readers.examples import Example, shown
 from elman.readers.lines import lines
 from elman.readers.series import Series, SeriesReading, number_of, refuse_missing
 
@@ -30,10 +29,11 @@ def row_series(path: Path, how: SeriesReading, part: str | None = None) -> Itera
         MissingInputError, StorageError: it cannot be read.
         DataError: it is damaged, or a row cannot be used and is not to be skipped.
     """
-    usual = None if how.ragged else _usual(path, how)
-    for number, text in lines(path, how):
+    found = [(number, text) for number, text in lines(path, how) if text.strip()]
+    usual = None if how.ragged else _usual(text for _, text in found)
+    for number, text in found:
         where, fields = f"{path}:{number}", _fields(text)
-        if not text.strip() or (number == 1 and _is_header(fields)):
+        if number == 1 and _is_header(fields):
             continue
         try:
             if usual is not None and usual != len(fields):
@@ -51,10 +51,9 @@ def _fields(text: str) -> list[str]:
     return text.split("," if "," in text else "\t")
 
 
-def _usual(path: Path, how: SeriesReading) -> int | None:
+def _usual(texts: Iterable[str]) -> int | None:
     """How many fields most rows have; None where there are no rows."""
-    leniently = replace(how, rejects=Rejects(skip=True))
-    counts = Counter(len(_fields(text)) for _, text in lines(path, leniently) if text.strip())
+    counts = Counter(len(_fields(text)) for text in texts)
     return counts.most_common(1)[0][0] if counts else None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from elman.errors import CLOSE, DataError, ModelFileError, nearest
+from elman.errors import DataError, ModelFileError, closest, nearest
 from elman.readers import parquet_decoder
 from elman.readers.apart import Apart
 from elman.readers.examples import Reading, Rejects, shown
@@ -85,8 +84,8 @@ def lacking(where: str, key: str, how: Reading, names: Iterable[str]) -> DataErr
     taken = {column for other in how.columns if other != key for column in how.columns[other].split(",")}
     free = [column for column in found if column not in taken]
     problem = f"{where}: must have a column {name!r}; got {', '.join(map(shown, found)) or 'none'}{nearest(name, free)}"
-    likely = [key] if key in free else difflib.get_close_matches(name, free, cutoff=CLOSE) or ["NAME"]
-    return DataError(problem, "name the column with --column " + shlex.quote(f"{key}={likely[0]}"))
+    likely = key if key in free else closest(name, free) or "NAME"
+    return DataError(problem, "name the column with --column " + shlex.quote(f"{key}={likely}"))
 
 
 def form_of(path: Path) -> str | None:

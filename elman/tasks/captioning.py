@@ -26,7 +26,7 @@ from elman.tasks.contact_sheet import draw_sheet
 from elman.tasks.generated_images import write_shapes
 from elman.tasks.options import SupervisedOptions
 from elman.tasks.supervised import Answer, Item, Setting, SupervisedTask, padded
-from elman.tasks.writing import written
+from elman.tasks.writing import best_lines, written
 from elman.training import TrainingConfig
 
 if TYPE_CHECKING:
@@ -182,10 +182,8 @@ class Captioning(SupervisedTask[CaptioningOptions]):
 
     def show(self, model: SupervisedModel, x: Any, answer: Answer, *, colour: bool = False) -> str:
         """Return the image's file and its caption; with n_best so many, each with its ln P."""
-        if (count := model.setting.search.n_best) is None:
-            return f"{x.path}\t{answer['text']}"
-        best = answer["n_best"][:count]
-        return "\n".join(f"{x.path}\t{one['log_probability']:.4f}\t{one['text']}" for one in best)
+        count = model.setting.search.n_best
+        return f"{x.path}\t{answer['text']}" if count is None else best_lines(str(x.path), answer, count)
 
     def draw(
         self, model: SupervisedModel, examples: Sequence[Example], answers: Sequence[Answer], folder: Path

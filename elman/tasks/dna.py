@@ -116,15 +116,10 @@ class Dna(LabelTask[DnaOptions]):
         shares = np.array([[answer["probabilities"][name] for name in names] for answer in answers])  # (N, K)
         return {**found, "mcc": said.mcc(), **areas(shares, np.array([names.index(truth) for truth in truths]))}
 
-    def named(self, x: Any) -> str:
-        """Return the sequence, a long one by its ends."""
-        return x if len(x) <= 80 else f"{x[:38]}...{x[-38:]}"
-
-    def show(self, model: SupervisedModel, x: Any, answer: Answer, *, colour: bool = False) -> str:
-        """Return what is said, the sequence's id or place where that is known, and the sequence."""
-        said, _, letters = super().show(model, x, answer).rpartition("\t")
-        name = answer.get("id") or answer.get("where")
-        return "\t".join([said, name, letters] if name else [said, letters])
+    def named(self, x: Any, answer: Answer) -> str:
+        """Return the sequence's id or place where that is known, and its letters, of a long one the ends."""
+        letters = x if len(x) <= 80 else f"{x[:38]}...{x[-38:]}"
+        return "\t".join(filter(None, (answer.get("id") or answer.get("where"), letters)))
 
     def draw(
         self, model: SupervisedModel, examples: Sequence[Example], answers: Sequence[Answer], folder: Path

@@ -79,8 +79,8 @@ class LabelTask(SupervisedTask[Config]):
         """Return what stands below the recurrent layers."""
 
     @abstractmethod
-    def named(self, x: Any) -> str:
-        """Return how a line for people names what was read."""
+    def named(self, x: Any, answer: Answer) -> str:
+        """Return how a line for people names what was read, by itself or by its row of answers."""
 
     def batch_size(self, count: int, config: Config) -> int:
         """Return the option's, or less where examples are few."""
@@ -151,7 +151,7 @@ class LabelTask(SupervisedTask[Config]):
 
     def show(self, model: SupervisedModel, x: Any, answer: Answer, *, colour: bool = False) -> str:
         """Return label, its probability and what was read; or the labels of all steps, runs of one label as one."""
-        name = answer.get("series") or self.named(x)
+        name = self.named(x, answer)
         if "label" in answer:
             return f"{answer['label']}\t{answer['probabilities'][answer['label']]:.4f}\t{name}"
         spans = [f"{begin + 1}-{end}:{label}" for label, begin, end in runs(answer["labels"])]

@@ -23,7 +23,7 @@ from elman.readers.series_files import read_series
 from elman.tasks.generated_signals import write_sines
 from elman.tasks.options import POOLED, Pooled
 from elman.tasks.sequence_labels import LabelOptions, LabelTask
-from elman.tasks.supervised import Item, Setting
+from elman.tasks.supervised import Answer, Item, Setting
 
 
 class ColumnOptions(Options):
@@ -92,9 +92,9 @@ class SeriesClassification(LabelTask[SeriesClassificationOptions]):
         """Return the name of the series, where its file has one."""
         return {} if example.id is None else {"series": example.id}
 
-    def named(self, x: Any) -> str:
-        """Return where a series stands."""
-        return str(x.where)
+    def named(self, x: Any, answer: Answer) -> str:
+        """Return the name of a series, or where it stands."""
+        return str(answer.get("series") or x.where)
 
     def example(self, folder: Path) -> list[str]:
         """Write made-up waves."""

@@ -121,7 +121,7 @@ def windows(example: Example, how: Cutting, labelled: bool) -> Iterator[Example]
 
 
 def _where(series: Series, step: int, times: npt.NDArray[Any] | None) -> str:
-    return f"{series.where}: {step + 1 if times is None else shown_time(times[0], _are_dates(times[:1]))}"
+    return f"{series.where}: {step + 1 if times is None else shown_time(times[0])}"
 
 
 def _are_dates(times: npt.NDArray[Any]) -> bool:

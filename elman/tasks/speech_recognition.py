@@ -87,10 +87,12 @@ class SpeechRecognition(SoundTask[SpeechRecognitionOptions]):
         symbols: Labels = setting.codecs["symbols"]
         said = (symbol for name in parts if name != "train" for example in parts[name] for symbol in example.y or "")
         strange = Counter(symbol for symbol in said if symbol not in symbols)
-        told = ", ".join(map(repr, sorted(strange)[:MOST_SYMBOLS])) + (", ..." if len(strange) > MOST_SYMBOLS else "")
-        count = f"transcripts hold {strange.total():,} symbols that training did not meet ({told})"
-        further = [f"{count}: they count as errors, and not in the loss"] if strange else []
-        return super().remarks(parts, setting) + further
+        found = super().remarks(parts, setting)
+        if strange:
+            told = ", ".join(map(repr, sorted(strange)[:MOST_SYMBOLS])) + ", ..." * (len(strange) > MOST_SYMBOLS)
+            count = f"transcripts hold {strange.total():,} symbols that training did not meet ({told})"
+            found.append(f"{count}: they count as errors, and not in the loss")
+        return found
 
     def playable(self, item: Item, speed: float, setting: Setting[SpeechRecognitionOptions]) -> float:
         """Return the speed, or 1 where CTC would have too few steps left."""

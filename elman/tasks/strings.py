@@ -22,7 +22,7 @@ from elman.readers.labelled_text import read_labelled_text
 from elman.tasks.generated import write_names
 from elman.tasks.options import SupervisedOptions
 from elman.tasks.supervised import Answer, Item, Setting, SupervisedTask, padded
-from elman.tasks.writing import without_unknown, written
+from elman.tasks.writing import best_lines, without_unknown, written
 from elman.training import TrainingConfig
 
 if TYPE_CHECKING:
@@ -131,9 +131,9 @@ class Strings(SupervisedTask[StringsOptions]):
 
     def show(self, model: SupervisedModel, x: Any, answer: Answer, *, colour: bool = False) -> str:
         """Return the class and its most probable strings; with n_best so many, each in a line with its ln P."""
-        if (count := model.setting.search.n_best) is None:
-            return f"{x}\t{', '.join(found['text'] for found in answer['n_best'])}"
-        return "\n".join(f"{x}\t{one['log_probability']:.4f}\t{one['text']}" for one in answer["n_best"][:count])
+        if (count := model.setting.search.n_best) is not None:
+            return best_lines(x, answer, count)
+        return f"{x}\t{', '.join(found['text'] for found in answer['n_best'])}"
 
     def sample(self, network: Any, setting: Setting[StringsOptions], options: Mapping[str, Any]) -> list[Answer]:
         """Write strings of the class `label`, or of all classes in turn."""

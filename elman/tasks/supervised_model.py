@@ -34,17 +34,15 @@ class Judged:
     """What a model said of labelled data.
 
     Args:
-        metrics: "loss" and the metrics of the task.
+        metrics: "loss", the metrics of the task, how many "examples" they are of, and of which "part" unless of all.
         examples: Those that could be used.
         answers: One for each.
-        part: Which part of the data they are: "train", "validation", "test" or "all".
         note: What has to be known of the choice; None where it is no matter.
     """
 
-    metrics: dict[str, float]
+    metrics: dict[str, Any]
     examples: list[Example]
     answers: list[Answer]
-    part: str = "all"
     note: str | None = None
 
 
@@ -153,14 +151,17 @@ class SupervisedModel:
         metrics, answers = judge(self.task, self.network, [item for _, item in kept], truths, self.setting)
         answers = [self.task.completed(a, e.x) for a, e in zip(answers, examples, strict=True)]
         note = _note_of(found, chosen, name, part, known)
-        return Judged({**metrics, "examples": len(examples)}, examples, answers, name, note)
+        told = {"examples": len(examples)} | ({} if name == "all" else {"part": name})
+        return Judged({**metrics, **told}, examples, answers, note)
 
     def _trained_on(self, data: Path) -> bool:
         """Whether the model was trained on this file, by what its run keeps of it."""
         if self.folder is None or not data.is_file() or not (self.folder / RUN).is_file():
             return False
         known = read_description(self.folder / RUN)["data"].get("train")
-        return isinstance(known, dict) and known.get("sha256") == fingerprint_of(data)["sha256"]
+        if not isinstance(known, dict) or known.get("bytes") != data.stat().st_size:  # need not be read
+            return False
+        return bool(known.get("sha256") == fingerprint_of(data)["sha256"])
 
     def remarks(self, examples: Sequence[Example]) -> list[str]:
         """Return what should be known of examples that were judged, a line each."""
@@ -173,8 +174,7 @@ class SupervisedModel:
 
     def evaluate(self, data: Path) -> dict[str, Any]:
         """Return metrics on labelled data, and how they are computed."""
-        judged = self.judge(Path(data))
-        return {**judged.metrics, **self.task.notes(), **({"part": judged.part} if judged.part != "all" else {})}
+        return {**self.judge(Path(data)).metrics, **self.task.notes()}
 
 
 def _note_of(

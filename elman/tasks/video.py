@@ -84,7 +84,7 @@ class Video(LabelTask[VideoOptions]):
             seed=seed,
         )
 
-    def named(self, x: Any) -> str:
+    def named(self, x: Any, answer: Answer) -> str:
         """Return the path of a clip."""
         return str(x.path)
 

@@ -41,3 +41,8 @@ def written(network: Any, state: Any, rows: int, beam: Beam, vocabulary: Vocabul
         ]
         found.append({**best[0], "n_best": best})
     return found
+
+
+def best_lines(begun: str, answer: Answer, count: int) -> str:
+    """Return a line for each of the best texts of an answer: what began it, ln P, the text."""
+    return "\n".join(f"{begun}\t{one['log_probability']:.4f}\t{one['text']}" for one in answer["n_best"][:count])

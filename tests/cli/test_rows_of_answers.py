@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from elman.cli.predicting import documents
+from elman.cli.answers import documents
 from elman.readers import Example
 from elman.readers.music import file_of
 from elman.readers.series import Series

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from elman.cli.predicting import documents
+from elman.cli.answers import documents
 from elman.errors import DataError, UsageError
 from elman.heads import CrfHead, SoftmaxHead
 from elman.readers import Example
