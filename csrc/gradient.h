@@ -12,8 +12,8 @@ inline constexpr int block_rows = 6, left_rows = 16 * block_rows, block_columns 
 
 template <int Q>
 inline Kernel outer_of(int rows) {
-  static constexpr Kernel table[] = {nullptr, &kernel<1, 1, Q, 1, true>, &kernel<2, 1, Q, 1, true>, &kernel<3, 1, Q, 1, true>,
-                                     &kernel<4, 1, Q, 1, true>, &kernel<5, 1, Q, 1, true>, &kernel<6, 1, Q, 1, true>};
+  static constexpr Kernel table[] = {nullptr, best_kernel<1, 1, Q, true>(), best_kernel<2, 1, Q, true>(), best_kernel<3, 1, Q, true>(),
+                                     best_kernel<4, 1, Q, true>(), best_kernel<5, 1, Q, true>(), best_kernel<6, 1, Q, true>()};
   return table[rows];
 }
 

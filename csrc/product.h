@@ -6,6 +6,9 @@
 
 #include "bound.h"
 #include "simd.h"
+#if defined(ELMAN_AVX2)
+#include "rows_avx2.h"
+#endif
 
 namespace elman::ELMAN_TARGET_NAMESPACE {
 
@@ -138,17 +141,32 @@ inline void kernel(int depth, const float* a, size_t a_stride, const float* pane
       }
 }
 
+using Kernel = void (*)(int, const float*, size_t, const float*, size_t, const Sink*, Ahead);
+
+#if defined(ELMAN_AVX2)
+template <int R, bool Packed>
+inline void written_out(int depth, const float* a, size_t a_stride, const float* panel, size_t, const Sink* sink, Ahead ahead) {
+  rows_times_unit<R, Packed>(depth, a, a_stride, panel, sink->from, sink->from_stride, sink->to, sink->to_stride, ahead.data ? ahead.data : panel);
+}
+#endif
+
+template <int R, int G, int Q, bool Packed, int Of = Q>
+constexpr Kernel best_kernel() {
+#if defined(ELMAN_AVX2)
+  if constexpr (R >= 4 && G * Q == 1) return &written_out<R, Packed>;
+#endif
+  return &kernel<R, G, Q, 1, Packed, Of>;
+}
+
 // The most rows whose sums stay in registers, by number of targets.
 inline constexpr int most_rows(int targets) {
   if (Vec::lanes == 16) return targets == 1 ? 12 : targets == 2 ? 6 : targets == 3 ? 8 : 6;
   return Vec::lanes == 8 ? 6 : 4;
 }
 
-using Kernel = void (*)(int, const float*, size_t, const float*, size_t, const Sink*, Ahead);
-
 template <int G, int Q, int Of, int R>
 constexpr Kernel pick() {
-  if constexpr (R <= most_rows(G)) return &kernel<R, G, Q, 1, false, Of>;
+  if constexpr (R <= most_rows(G)) return best_kernel<R, G, Q, false, Of>();
   else return nullptr;
 }
 
