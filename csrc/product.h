@@ -233,9 +233,9 @@ inline void in_chunks(const Product& p, int targets, int k, int depth, const flo
   }
 }
 
-inline constexpr int narrow_depth = 256;
+inline constexpr int narrow_depth = 1024;
 
-// A piece of a narrow panel meets all rows before the next one, so that it stays in the first-level cache.
+// A piece of a narrow panel meets all rows before the next one, so that it stays in the second-level cache.
 inline void multiply_panel(const Product& p, const float* panel, size_t panel_size, int shift) {
   const int targets = static_cast<int>(p.group.targets.size()), width = panel_columns(targets), depth = p.group.depth;
   if constexpr (!narrow)
