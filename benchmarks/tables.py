@@ -264,15 +264,15 @@ SECTIONS: tuple[tuple[str, str, Callable[[Case], bool]], ...] = (
 WHY = """\
 Where a target is missed, and why:
 
-- **LSTM in float32 with equal lengths** is the case that torch hands to oneDNN, which reaches 75 to 85 % of the GEMM
-  rate itself; nothing can be faster than the machine's products. On two threads Elman takes 1.05 to 1.25 times its
-  time here.
-- **A batch of 20 with H = 650**: the 6.8 MB of weights that a step reads fit no second-level cache, and 20 rows use
-  each of them 20 times. Threads take columns of these weights and meet at every step.
-- **GRU with the reset before the product**: on a processor with AVX2 only, products take so much of the time of a loop
-  in torch that what Elman saves around them is less than on one with AVX-512.
+- **GRU with the reset before the product**: three times the speed of a loop in torch would take 144 to 210 GFLOP/s
+  here, and all multiply-adders of the two cores give 200: with AVX2 products take most of such a loop's time.
+- **GRU of 128 sequences**: torch's products over 128 rows are near the GEMM rate themselves; 1.5 times its speed
+  would take nine tenths of that rate.
+- **Ragged by equal lengths**: at steps that few sequences reach, weights are read for fewer rows, and what is done
+  once a step weighs more.
 - **Ragged batches through elman.torch**: `pack_padded_sequence` and `pad_packed_sequence`, which both sides pay, take
   half of the time and more; `elman.Recurrent` takes lengths and needs neither.
+- **A loss at the last step alone** takes the time of a dense one, but for noise: no subnormal numbers slow it.
 - **Small layers (H = 128)**: pointwise operations and the passage through Python and autograd weigh more against
   products; they are in the time and not in the rate.
 - **bfloat16** is fast where the processor multiplies it (AMX); this one does not, so no row of it is measured.
