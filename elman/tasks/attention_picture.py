@@ -75,7 +75,8 @@ section {{ border-bottom: 1px solid #ddd; padding: 1em 0; overflow-x: auto }} td
 th {{ font-weight: normal; text-align: right; white-space: pre }} li span {{ color: #777 }}
 </style>
 <h1>Attention</h1>
-<p>A row is a token that was written, a column one that was read; the darker, the more it was looked at.</p>
+<p>A row is a token that was written, a column one that was read; the darker, the more it was looked at. Behind each
+text stands its ln P; they are in the order of ln P divided by a power of their length.</p>
 {chr(10).join(map(_section, looks))}
 </html>
 """
