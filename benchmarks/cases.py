@@ -42,7 +42,7 @@ SHAPES = ((32, 100, 256), (64, 50, 128), (20, 35, 650), (32, 100, 512), (1, 1000
 PEERS = ("elman", "elman.torch", "torch.nn", "eager", "compile", "jax", "onnx", "torchrecurrent", "loop")
 """Who can be measured; benchmarks/peers.py says what each is."""
 
-CONTROLS = {"elman.dense": {"loss": "dense"}, "elman.lstm": {"cell": "lstm"}}
+CONTROLS = {"elman.dense": {"loss": "dense"}, "elman.lstm": {"cell": "lstm"}, "elman.equal": {"lengths": "equal"}}
 """Elman on another case, in turns with the one that is compared to it: what differs."""
 
 
@@ -108,13 +108,14 @@ def targets() -> Iterator[Wanted]:
 
 def _equal_and_ragged() -> Iterator[Wanted]:
     batches = [s for s in SHAPES if s[0] > 1]
-    for shape, lengths, cell in product(batches, ("equal", "ragged"), ("lstm", "gru_reset_after")):
-        yield Case(cell, *shape, lengths=lengths), (*OWN, "torch.nn")
+    peers = {"equal": (*OWN, "torch.nn"), "ragged": (*OWN, "torch.nn", "elman.equal")}
+    for shape, lengths, cell in product(batches, peers, ("lstm", "gru_reset_after")):
+        yield Case(cell, *shape, lengths=lengths), peers[lengths]
     for shape in batches:
         yield Case("gru", *shape), ("elman", "eager")
-    for shape, lengths, cell in product(batches, ("equal", "ragged"), ("lstm", "gru_reset_after")):
+    for shape, lengths, cell in product(batches, peers, ("lstm", "gru_reset_after")):
         if shape[2] >= 256:
-            yield Case(cell, *shape, lengths=lengths, precision="bf16"), (*OWN, "torch.nn")
+            yield Case(cell, *shape, lengths=lengths, precision="bf16"), peers[lengths]
 
 
 def _single_sequence() -> Iterator[Wanted]:

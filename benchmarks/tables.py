@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -169,14 +169,14 @@ def pasted(rows: Rows) -> Found:
 
 
 def ragged(rows: Rows) -> Found:
-    """Time of a real step in a ragged batch by that in one of equal lengths; both are shares of the GEMM rate.
+    """Time of a real step in a ragged batch by that in one of equal lengths, taken in turns.
 
     Of elman.Recurrent: in elman.torch the functions of torch that pack and pad weigh more than the layer.
     """
 
     def ratio(case: Case) -> float | None:
-        equal, own = rows.share(replace(case, lengths="equal"), "elman"), rows.share(case, "elman")
-        return None if equal is None or own is None else equal / own
+        whole = rows.against(case, "elman.equal")
+        return None if whole is None else whole * case.batch * case.steps / rows.of[case]["steps"]
 
     return paired(rows.chosen(lambda c: training(c, FUSED, lengths="ragged") and c.batch >= 32), ratio)
 
