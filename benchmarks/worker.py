@@ -101,8 +101,6 @@ def measure(case: Case, names: Sequence[str], seconds: float) -> dict[str, Any]:
     rate = 2.0 * GEMM_SIZE**3 / float(np.median(times.pop("mm"))) / 1e9
     for name, found in times.items():
         rows[name] |= quartiles(found)
-        if name not in CONTROLS:
-            rows[name]["gflops"] = round(s.flop / float(np.median(found)) / 1e9, 1)
     return {
         "peers": rows,
         "absent": absent,

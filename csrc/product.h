@@ -154,8 +154,9 @@ template <int R, int G, int Q, bool Packed, int Of = Q>
 constexpr Kernel best_kernel() {
 #if defined(ELMAN_AVX2)
   if constexpr (R >= 4 && G * Q == 1) return &written_out<R, Packed>;
+  else
 #endif
-  return &kernel<R, G, Q, 1, Packed, Of>;
+    return &kernel<R, G, Q, 1, Packed, Of>;
 }
 
 // The most rows whose sums stay in registers, by number of targets.
