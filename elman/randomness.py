@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from elman.seeds import Part, seed_of
+from elman.seeds import Part, Seeds, seed_of
 
 
 @dataclass
 class _Drawing:
-    """Where draws happen: the parts of the seed and how often each purpose has drawn so far."""
+    """Where draws happen: the parts of the seed, and for each purpose its seeds and how often it has drawn so far."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[int, *tuple[Part, ...]]
     drawn: Counter[str] = field(default_factory=Counter)
+    seeds: dict[str, Seeds] = field(default_factory=dict)
 
 
 _current: ContextVar[_Drawing | None] = ContextVar("elman_drawing", default=None)
@@ -56,8 +57,9 @@ def draw_generator(purpose: str) -> torch.Generator:
         return torch.Generator().manual_seed(int(torch.randint(2**62, ()).item()))
     count = current.drawn[purpose]
     current.drawn[purpose] += 1
-    seed, *where = current.parts
-    return generator(int(seed), *where, purpose, count)
+    if purpose not in current.seeds:
+        current.seeds[purpose] = Seeds(*current.parts, purpose)
+    return torch.Generator().manual_seed(current.seeds[purpose].of(count))
 
 
 def bernoulli_mask(

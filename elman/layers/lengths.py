@@ -140,23 +140,25 @@ def _checked_lengths(where: str, lengths: Tensor | Sequence[int], rows: int, ste
     if torch.compiler.is_compiling():
         return torch.ops.elman.checked_lengths(counts, steps, where)  # type: ignore[no-any-return]
     counts = counts.to("cpu", torch.int64)
-    _require_within(where, counts, steps)
-    return None if bool((counts == steps).all()) else counts
+    return None if _shortest(where, counts, steps) == steps else counts
 
 
-def _require_within(where: str, counts: Tensor, steps: int) -> None:
-    bad = ((counts < 1) | (counts > steps)).nonzero().flatten().tolist()
-    if bad:
-        raise ShapeError(
-            f"{where}: every length must be from 1 to T = {steps}; got {int(counts[bad[0]])} for sequence {bad[0]}"
-        )
+def _shortest(where: str, counts: Tensor, steps: int) -> int:
+    """Return the least length, after a look at all."""
+    # One operation of torch takes longer than the whole list.
+    found: list[int] = counts.tolist()
+    shortest = min(found)
+    if shortest < 1 or max(found) > steps:
+        bad = next(n for n, count in enumerate(found) if not 1 <= count <= steps)
+        raise ShapeError(f"{where}: every length must be from 1 to T = {steps}; got {found[bad]} for sequence {bad}")
+    return shortest
 
 
 @torch.library.custom_op("elman::checked_lengths", mutates_args=())
 def _checked_when_run(lengths: Tensor, steps: int, where: str) -> Tensor:
     """Check lengths when a compiled programme runs: their values are not known before."""
     counts = lengths.to("cpu", torch.int64, copy=True)
-    _require_within(where, counts, steps)
+    _shortest(where, counts, steps)
     return counts
 
 

@@ -77,16 +77,24 @@ class SeriesClassification(LabelTask[SeriesClassificationOptions]):
         return StepPatterns(columns, config.filters, config.filter_width, seed=seed) if config.filters else columns
 
     def augmented(self, item: Item, setting: Setting[SeriesClassificationOptions]) -> Item:
-        """Return a part of the series, with noise."""
-        x, config = item.x, setting.config
-        if config.crop:
-            share, place = torch.rand(2, generator=draw_generator("crop")).tolist()
-            length = max(1, round(len(x) * (1 - config.crop * share)))
-            begin = round((len(x) - length) * place)
-            x = x[begin : begin + length]
-        if config.noise:
-            x = x + config.noise * torch.randn(x.shape, generator=draw_generator("noise"))
-        return replace(item, x=x, length=len(x))
+        """Return a part of the series."""
+        x, crop = item.x, setting.config.crop
+        if not crop:
+            return item
+        share, place = torch.rand(2, generator=draw_generator("crop")).tolist()
+        length = max(1, round(len(x) * (1 - crop * share)))
+        begin = round((len(x) - length) * place)
+        return replace(item, x=x[begin : begin + length], length=length)
+
+    def augmented_batch(self, items: Sequence[Item], setting: Setting[SeriesClassificationOptions]) -> Sequence[Item]:
+        """Return parts of the series, with noise."""
+        parts = super().augmented_batch(items, setting)
+        if not setting.config.noise:
+            return parts
+        draws = torch.cat([torch.randn(part.x.shape, generator=draw_generator("noise")) for part in parts])
+        noisy = torch.cat([part.x for part in parts]) + setting.config.noise * draws  # (T_1 + ... + T_B, I)
+        rows = torch.split(noisy, [part.length for part in parts])
+        return [Item(x, part.y, part.length) for x, part in zip(rows, parts, strict=True)]
 
     def told(self, example: Example) -> dict[str, Any]:
         """Return the name of the series, where its file has one."""

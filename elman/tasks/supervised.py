@@ -150,6 +150,10 @@ class SupervisedTask(ABC, Generic[Config]):
         """Return a training example changed at random, drawn by elman.randomness; here: as it is."""
         return item
 
+    def augmented_batch(self, items: Sequence[Item], setting: Setting[Config]) -> Sequence[Item]:
+        """Return the training examples of a batch changed at random; here: each by itself."""
+        return [self.augmented(item, setting) for item in items]
+
     def batch_size(self, count: int, config: Config) -> int:
         """Return how many of `count` training examples stand in a batch; here: as many as the option says."""
         size: int = config.batch_size

@@ -153,7 +153,7 @@ class SupervisedProblem:
         """Return x and y of a batch of examples of similar length, augmented."""
         rows = self.batches.rows(epoch, index)
         with drawing(self.seed, "augment", epoch, index):
-            items = [self.task.augmented(self.items["train"][row], self.setting) for row in rows]
+            items = self.task.augmented_batch([self.items["train"][row] for row in rows], self.setting)
         return self.task.collate(items, self.setting)
 
     def loss(self, batch: tuple[Any, Any], carry: Carry) -> LossResult:

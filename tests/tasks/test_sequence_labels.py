@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from elman.cells import cells
 from elman.codecs.dna import reverse_complement
 from elman.errors import DataError, UsageError
 from elman.heads.head import IGNORED
-from elman.randomness import drawing
+from elman.randomness import drawing, generator
 from elman.readers import Example
 from elman.readers.series import Series
 from elman.readers.videos import Clip
@@ -180,15 +181,19 @@ def test_series_are_cropped_and_noisy_in_training_only() -> None:
     setting = Setting(config, task.fit(examples, config), cells["gru"])
     item = task.encode(examples[0], setting)
     with drawing(0, "augment", 0, 0):
-        seen = [task.augmented(item, setting) for _ in range(100)]
+        seen = task.augmented_batch([item] * 100, setting)
     assert {len(s.x) for s in seen} == {s.length for s in seen} >= {21, 30, 39}
     assert min(len(s.x) for s in seen) == 20
     plain = Setting(SeriesClassificationOptions(noise=0.0), setting.codecs, setting.cell)
-    assert torch.equal(task.augmented(item, plain).x, item.x)
+    assert all(same is item for same in task.augmented_batch([item] * 2, plain))
     quiet = Setting(SeriesClassificationOptions(noise=0.5), setting.codecs, setting.cell)
+    short = replace(item, x=item.x[:7], y=1, length=7)
     with drawing(0, "augment", 0, 0):
-        noise = torch.stack([task.augmented(item, quiet).x - item.x for _ in range(50)])
-    assert float(noise.std()) == pytest.approx(0.5, rel=0.1)
+        noisy = task.augmented_batch([item, short], quiet)
+    for n, (before, after) in enumerate(zip((item, short), noisy, strict=True)):
+        draws = torch.randn(before.x.shape, generator=generator(0, "augment", 0, 0, "noise", n))
+        assert torch.equal(after.x, before.x + 0.5 * draws)
+        assert (after.y, after.length) == (before.y, before.length)
 
 
 def test_inputs_of_another_kind_are_told() -> None:
