@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from elman.cli import main
-from elman.cli.process import settle_process
+from elman.cli.process import others_run, settle_process
 from elman.tasks import TASKS
 
 
@@ -25,10 +25,31 @@ def spin_count(environment: dict[str, str]) -> str:
     return run.stdout.splitlines()[-1]
 
 
-def test_waiting_threads_sleep_unless_the_user_says_otherwise() -> None:
-    assert spin_count({}) == "1000"
+def test_waiting_threads_spin_as_long_as_the_user_says() -> None:
+    assert spin_count({}) in ("1000", "10000")
     assert spin_count({"GOMP_SPINCOUNT": "7"}) == "7"
     assert spin_count({"OMP_WAIT_POLICY": "active"}) == "None"
+
+
+def test_threads_spin_for_less_beside_other_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = iter([2, 3, 1])
+    statistics = tmp_path / "stat"
+
+    def look(_: float) -> None:
+        statistics.write_text(f"cpu 1 2\nprocs_running {next(counts)}\nprocs_blocked 9\n", encoding="ascii")
+
+    monkeypatch.setattr("time.sleep", look)
+    assert not others_run(statistics)  # at the third look nobody was there
+    counts = iter([2] * 99)
+    assert others_run(statistics)
+    assert not others_run(tmp_path / "none")
+    for running, spins in ((True, "1000"), (False, "10000")):
+        for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+            monkeypatch.setenv(name, "")  # remembers what was there
+            monkeypatch.delenv(name)
+        monkeypatch.setattr("elman.cli.process.others_run", lambda running=running: running)
+        settle_process()
+        assert os.environ["GOMP_SPINCOUNT"] == spins
 
 
 def test_the_allocator_is_left_alone_when_the_user_has_set_it(monkeypatch: pytest.MonkeyPatch) -> None:
