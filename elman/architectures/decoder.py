@@ -13,6 +13,7 @@ from elman.architectures.direction import must_not_see_the_future
 from elman.architectures.inputs import Ragged, TokenVectors, ragged
 from elman.decoding import Choice, choose
 from elman.engines.ragged import valid_steps
+from elman.engines.rows import chosen_rows
 from elman.equations import Cell
 from elman.errors import ShapeError, UsageError
 from elman.heads import Loss, SoftmaxHead
@@ -53,7 +54,7 @@ class DecoderState:
             kept, places = owner, torch.arange(len(owner), device=owner.device)
         if memory is not None and not torch.equal(kept, torch.arange(len(memory.values), device=kept.device)):
             memory = memory.select(kept)
-        read, vector = (None if value is None else value[rows] for value in (self.read, self.vector))
+        read, vector = (None if value is None else chosen_rows(value, rows) for value in (self.read, self.vector))
         return DecoderState(self.layers.select(rows), places, memory, read, vector)
 
 

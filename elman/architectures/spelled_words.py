@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from elman.architectures.encoder import Encoder
 from elman.architectures.inputs import Ragged, TokenVectors
 from elman.architectures.pooling import Pooling
+from elman.engines.rows import chosen_rows
 from elman.equations import Cell
 from elman.layers.regularisers import check_probability, drop
 from elman.randomness import generator
@@ -69,7 +70,7 @@ class WordsAndLetters(nn.Module):
         """Return vectors (B, T, words' size + 2 hidden_size)."""
         read = self.speller(x.letters)
         spelled = self.ends(read.values, read.lengths)  # (N, 2 H)
-        vectors = torch.cat([self.words(x.words).values, spelled[x.spelling]], dim=2)
+        vectors = torch.cat([self.words(x.words).values, chosen_rows(spelled, x.spelling)], dim=2)
         if self.training:
             vectors = drop(vectors, self.dropout, "input dropout", locked=True)
         return Ragged(vectors, x.words.lengths)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from elman.engines.ragged import valid_steps
+from elman.engines.rows import chosen_rows
 from elman.heads.head import exact
 
 
@@ -52,10 +53,11 @@ def path_scores(chain: Chain, paths: Tensor) -> Tensor:
     real = chain.real
     paths = torch.where(real, paths, 0)
     each = exact(chain.emissions).gather(2, paths.unsqueeze(2)).squeeze(2)  # (B, T)
-    moves = chain.transitions[paths[:, :-1], paths[:, 1:]]  # (B, T - 1)
-    ends = chain.end[paths.gather(1, chain.last.unsqueeze(1)).squeeze(1)]  # (B,)
+    pairs = paths[:, :-1] * len(chain.start) + paths[:, 1:]  # (B, T - 1)
+    moves = chosen_rows(chain.transitions.flatten(), pairs)  # (B, T - 1)
+    ends = chosen_rows(chain.end, paths.gather(1, chain.last.unsqueeze(1)).squeeze(1))  # (B,)
     inside = torch.where(real, each, 0.0).sum(dim=1) + torch.where(real[:, 1:], moves, 0.0).sum(dim=1)
-    return chain.start[paths[:, 0]] + inside + ends
+    return chosen_rows(chain.start, paths[:, 0]) + inside + ends
 
 
 def restricted(chain: Chain, labels: Tensor, known: Tensor) -> Chain:

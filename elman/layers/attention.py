@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from elman.engines.cpu.attention import additive_scores, compares
 from elman.engines.ragged import valid_steps, without_padding
+from elman.engines.rows import chosen_rows
 from elman.errors import UsageError, nearest
 from elman.layers.initialisers import INITIALISERS, fill_uniform
 
@@ -31,7 +32,7 @@ class Memory:
 
     def select(self, rows: Tensor) -> Memory:
         """Return the given sequences, in that order."""
-        return Memory(self.values[rows], self.keys[rows], self.real[rows])
+        return Memory(chosen_rows(self.values, rows), chosen_rows(self.keys, rows), self.real[rows])
 
 
 class Attention(nn.Module):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from elman.engines.rows import chosen_rows
 from elman.equations.symbols import identifier
 from elman.errors import ShapeError, UsageError, nearest
 
@@ -79,7 +80,12 @@ class State(Mapping[str, Tensor]):
 
     def select(self, rows: Sequence[int] | Tensor) -> State:
         """Return the given rows, in that order."""
-        return self.map(lambda value: value[torch.as_tensor(rows, device=value.device)])
+
+        def chosen(value: Tensor) -> Tensor:
+            numbers = torch.arange(len(value), device=value.device)
+            return chosen_rows(value, numbers[torch.as_tensor(rows, device=value.device)])
+
+        return self.map(chosen)
 
     def reset(self, rows: Tensor, to: State | None = None) -> State:
         """Return the state with some rows set back.
