@@ -103,6 +103,6 @@ struct Target {
   const Products &float32, &bf16;
 };
 
-extern const Target scalar_target, avx2_target, avx512_target, amx_target, neon_target;
+extern const Target scalar_target, avx2_target, avx512_target, avx512_bf16_target, amx_target, neon_target;
 
 }  // namespace elman

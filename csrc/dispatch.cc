@@ -41,6 +41,7 @@ bool runs(const std::string& name) {
   if (name == "avx512")
     return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq");
+  if (name == "avx512_bf16") return runs("avx512") && __builtin_cpu_supports("avx512bf16");
   if (name == "amx") return runs("avx512") && amx_granted();
 #elif defined(ELMAN_ARM_TARGETS)
   if (name == "neon") return true;  // every processor of 64 bits has it
@@ -52,7 +53,7 @@ bool runs(const std::string& name) {
 
 std::vector<std::string> targets_here() {
   std::vector<std::string> names;
-  for (const char* name : {"amx", "avx512", "avx2", "neon", "scalar"})
+  for (const char* name : {"amx", "avx512_bf16", "avx512", "avx2", "neon", "scalar"})
     if (runs(name)) names.emplace_back(name);
   return names;
 }
@@ -61,6 +62,7 @@ const Target* find_target(const std::string& name) {
   if (!runs(name)) return nullptr;
 #if defined(ELMAN_X86_TARGETS)
   if (name == "amx") return &amx_target;
+  if (name == "avx512_bf16") return &avx512_bf16_target;
   if (name == "avx512") return &avx512_target;
   if (name == "avx2") return &avx2_target;
 #elif defined(ELMAN_ARM_TARGETS)
