@@ -14,6 +14,10 @@ template <int R, int Panels>
 void kernel(int steps, Left a, const char* b, size_t panel_bytes, const Sink* sinks) {
   constexpr int n = 2 * Panels;
   __m512 sum[R][n];
+  // What the sums of the next columns start from and end in is often not in the cache.
+  for (int p = 0; p < Panels; ++p)
+    for (int r = 0; r < R; ++r)
+      for (int i = 0; i < column_granule; i += 16) prefetch_next(sinks[p], r, i, column_granule);
 #pragma GCC unroll 32
   for (int i = 0; i < n; ++i)
 #pragma GCC unroll 32
@@ -61,19 +65,19 @@ Kernel kernel_for(int rows, int panels) {
   return table[rows](panels);
 }
 
-// All rows of a product times `panels` panels from `b` on, in chunks of rows whose sums stay in registers.
-void in_chunks(int rows, int panels, int steps, const Left& a, const char* b, std::array<Sink, 4> sinks) {
+// All rows of a product times `panels` panels from `b` on, in chunks of rows whose sums stay in registers. `sinks`, of the
+// first row, move with the rows: a copy would wait for what has just been written to them.
+void in_chunks(int rows, int panels, int steps, const Left& a, const char* b, Sink* sinks) {
   const size_t panel_bytes = static_cast<size_t>(steps) * step_bytes;
   const int chunks = (rows + most_rows - 1) / most_rows;
   for (int i = 0, row = 0; i < chunks; ++i) {
     const int count = (rows - row + chunks - i - 1) / (chunks - i);
-    kernel_for(count, panels)(steps, {a.data + row * a.row, a.row, a.step}, b, panel_bytes, sinks.data());
-    for (int p = 0; p < panels; ++p) {
-      Sink& sink = sinks[p];
-      sink.to += count * sink.to_stride;
-      if (sink.from) sink.from += count * sink.from_stride;
-    }
+    kernel_for(count, panels)(steps, {a.data + row * a.row, a.row, a.step}, b, panel_bytes, sinks);
     row += count;
+    for (Sink* sink = sinks; sink < sinks + panels; ++sink) {
+      sink->to += count * sink->to_stride;
+      if (sink->from) sink->from += count * sink->from_stride;
+    }
   }
 }
 
@@ -83,10 +87,13 @@ void multiply(const Product& p) {
   const Left a{reinterpret_cast<const char*>(p.operand.data), row, 64};
   const char* b = reinterpret_cast<const char*>(p.packed) + p.column / column_granule * targets * panel_bytes;
   const int all = p.columns / column_granule * targets, at_once = panels_at_once(p.rows);
-  for (int panel = 0; panel < all;) {
+  for (int panel = 0, g = 0, shift = 0; panel < all;) {
     const int panels = panel + at_once <= all ? at_once : 1;
-    std::array<Sink, 4> sinks;
-    for (int i = 0; i < panels; ++i) sinks[i] = sink_at(p, (panel + i) % targets, 0, (panel + i) / targets * column_granule);
+    Sink sinks[4];
+    for (int i = 0; i < panels; ++i) {
+      sinks[i] = sink_at(p, g, 0, shift);
+      if (++g == targets) g = 0, shift += column_granule;
+    }
     in_chunks(p.rows, panels, steps, a, b + panel * panel_bytes, sinks);
     panel += panels;
   }
@@ -94,7 +101,7 @@ void multiply(const Product& p) {
 
 struct Pairs {
   static void prepare() {}
-  static void block(int steps, const Left& a, const char* b, const Sink& sink) { in_chunks(32, 1, steps, a, b, {sink}); }
+  static void block(int steps, const Left& a, const char* b, Sink sink) { in_chunks(32, 1, steps, a, b, &sink); }
 };
 
 constexpr Products products = {column_granule, pairs::packed_floats, pairs::pack, multiply, pairs::rounded_floats, pairs::round, pairs::gradient_floats, pairs::accumulate<Pairs>, nothing, nothing};

@@ -161,5 +161,8 @@ def _agrees(row: dict[str, Any], native: dict[str, Any] | None) -> str:
 def _native(found: dict[str, Any] | None) -> str:
     if found is None:
         return "not compiled: torch runs everything"
-    bf16 = "on the matrix unit" if found["target"] == "amx" else "at the speed of float32"
+    from elman.plans.native import BF16_UNITS
+
+    unit = BF16_UNITS.get(found["target"])
+    bf16 = f"by {unit.name}" if unit else "at the speed of float32"
     return f"{found['target']} (of {', '.join(found['targets'])}); products in bfloat16 {bf16}"

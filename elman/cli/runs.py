@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from elman.cli.output import note
 from elman.equations.notation import declared_name
 from elman.errors import MissingExtraError, ModelFileError, UsageError, counted
-from elman.plans.native import available, target
+from elman.plans.native import BF16_UNITS, available, target
 from elman.readers.cells import equations_of, is_file_name, read_cell
 from elman.storage import storing
 from elman.tasks import TASKS, Task
@@ -216,10 +216,11 @@ def carry_out(
 
 
 def gain_of_bf16(training: TrainingConfig) -> list[str]:
-    """Return the line about what bfloat16 would gain here; none where it runs, or the processor has no AMX."""
-    if training.precision == "bf16" or not available() or target() != "amx":
+    """Return the line about what bfloat16 would gain here; none where it runs or is not multiplied."""
+    unit = BF16_UNITS.get(target()) if available() else None
+    if training.precision == "bf16" or unit is None:
         return []
-    return ["this processor has AMX: --precision bf16 would be faster, three times for an LSTM of 512"]
+    return [f"this processor has {unit.name}: --precision bf16 would be faster, {unit.gain:g} times for an LSTM of 512"]
 
 
 def tested(problem: TaskProblem, quiet: bool) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import os
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from elman.errors import UsageError, nearest
 
@@ -22,6 +22,17 @@ try:
     engine, MISSING = importlib.import_module("elman._engine"), None
 except ImportError as error:
     engine, MISSING = None, str(error)
+
+
+class Unit(NamedTuple):
+    """What of a processor multiplies bfloat16, and how much faster than float32 an LSTM of 512 units trains by it."""
+
+    name: str
+    gain: float
+
+
+BF16_UNITS = {"amx": Unit("AMX", 3.0), "avx512_bf16": Unit("AVX-512-BF16", 1.8)}
+"""Those targets whose products of bfloat16 are not done at the speed of float32."""
 
 
 SOURCES = Path(__file__).parents[2] / "csrc"

@@ -23,7 +23,7 @@ from elman.engines import ENGINES
 from elman.engines.cpu import CpuEngine
 from elman.engines.reference import ReferenceEngine
 from elman.equations.rewrite import variational, zoneout
-from elman.plans.native import available, engine
+from elman.plans.native import BF16_UNITS, available, engine
 from tests.cases import CASES, Case, at
 from tests.oracles import relative_error
 from tests.test_contract import FLOAT32, Found, Run, assert_close
@@ -31,8 +31,9 @@ from tests.test_contract import FLOAT32, Found, Run, assert_close
 pytestmark = pytest.mark.skipif(not available(), reason="the engine was not built")
 
 TARGETS = engine.targets() if available() else []
-UNITS = ("amx", "avx512_bf16")  # products of bfloat16 beside the float32 of avx512
-ENGINES_HERE = [(target, "float32") for target in TARGETS if target not in UNITS] + [(target, "bf16") for target in TARGETS]
+ENGINES_HERE = [(target, "float32") for target in TARGETS if target not in BF16_UNITS] + [
+    (target, "bf16") for target in TARGETS
+]
 REFERENCE = {"float32": ENGINES["reference"], "bf16": ReferenceEngine("bf16")}
 
 TOLERANCE = {"float32": FLOAT32, "bf16": 2.0**-8}
@@ -47,7 +48,7 @@ def single(case: Case, padding: float = 0.0, cell: elman.Cell | None = None) -> 
 
 def cases(target: str, precision: str) -> list[Case]:
     """The whole table where products are code of their own, two sizes where they are that of float32."""
-    return CASES if precision == "float32" or target in UNITS else at("ragged", "odd")
+    return CASES if precision == "float32" or target in BF16_UNITS else at("ragged", "odd")
 
 
 @cache
