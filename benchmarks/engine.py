@@ -29,10 +29,16 @@ from typing import Any
 import elman
 from benchmarks.cases import CELLS, CONTROLS, PEERS, PRESETS, SHAPES, Case, Wanted, merged
 from benchmarks.worker import Worker
+from elman.plans.native import target
 
-RESULTS = Path(__file__).parent / "results" / "engine.json"
+FOLDER = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "numpy", "jax", "onnxruntime", "torchrecurrent")
 Row = dict[str, Any]
+
+
+def results(what: str) -> Path:
+    """Return where results lie of processors like this one: those that run the same target of the engine."""
+    return FOLDER / f"{what}_{target()}.json"
 
 
 def load_rows(path: Path) -> list[Row]:
@@ -225,7 +231,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=60.0, help="after these no case begins (default 60)")
     parser.add_argument("--again", action="store_true", help="measure rows anew that are in the result file")
     parser.add_argument(
-        "--output", type=Path, default=RESULTS, help="result file (default benchmarks/results/engine.json)"
+        "--output",
+        type=Path,
+        help="result file (default benchmarks/results/engine_TARGET.json, by the engine's target)",
     )
     return parser.parse_args(argv)
 
@@ -233,7 +241,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure what is missing, save each row as soon as it is there."""
     options = arguments(argv)
-    run = Run(options.output, options.seconds, time.monotonic() + 60 * options.minutes)
+    run = Run(options.output or results("engine"), options.seconds, time.monotonic() + 60 * options.minutes)
     left = run.measure_all(chosen(options), options.again)
     if left:
         print(f"engine: {left} cases left when the time was up; the same command goes on with them", file=sys.stderr)

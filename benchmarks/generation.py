@@ -1,6 +1,6 @@
 """How many characters or words a second a language model writes, one stream or many, beside loops in torch.
 
-    python -m benchmarks.generation        # about a minute; writes benchmarks/results/generation.json
+    python -m benchmarks.generation        # about a minute; writes benchmarks/results/generation_TARGET.json
 
 The loops choose by torch.multinomial from a softmax, as Elman does; the weights of the first products are the same.
 The LSTMCell loop is the best that torch offers for single steps: nn.LSTM packs its weights again at every one.
@@ -20,17 +20,18 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.clock import in_turns
-from benchmarks.engine import commit, machine
+from benchmarks.engine import commit, machine, results
 from elman.cells import cells
 from elman.runtime.layer import Layer
 from elman.runtime.stepper import Stepper
 
-RESULTS = Path(__file__).parent / "results" / "generation.json"
 MODELS = {"weights in L2": (65, 512, 1), "weights in L3": (65, 512, 2), "words": (10_000, 650, 2)}
 """Vocabulary, hidden size, layers."""
 
 PRECISIONS = ("float32", "bf16", "int8")
 LENGTH = 100
+Rows = list[dict[str, Any]]
+"""Of a result file: the tokens a second of a model and a number of streams, by way to write."""
 
 
 class Loop(nn.Module):
@@ -119,27 +120,29 @@ def measure(size: tuple[int, int, int], streams: int, length: int, seconds: floa
     return {name: round(streams * length / float(np.median(t))) for name, t in times.items()}
 
 
-def target_lines() -> list[str]:
-    """The line of the target table: float32, one stream, against the LSTMCell loop."""
+def target_lines(columns: Sequence[Rows]) -> list[str]:
+    """The lines of the target table: float32, one stream, against the LSTMCell loop; a column a processor."""
     lines = []
     for name, must in (("weights in L2", 6.0), ("weights in L3", 1.5)):
-        row = next((r for r in _rows() if r["model"] == name and r["streams"] == 1), None)
         what = f"generation, float32, {name}, against the LSTMCell loop | >= {must:.2f}x | 90 % of the memory rate"
-        if row is None:
-            lines.append(f"| {what} | not measured | |")
-            continue
-        ratio = row["tokens"]["elman float32"] / row["tokens"]["torch LSTMCell"]
-        lines.append(f"| {what} | {ratio:.2f}x | {'met' if ratio >= must else '**missed**'} |")
+        lines.append(" | ".join([f"| {what}", *(_verdict(rows, name, must) for rows in columns)]) + " |")
     return lines
 
 
-def table() -> str:
+def _verdict(rows: Rows, name: str, must: float) -> str:
+    row = next((r for r in rows if r["model"] == name and r["streams"] == 1), None)
+    if row is None:
+        return "not measured"
+    ratio = row["tokens"]["elman float32"] / row["tokens"]["torch LSTMCell"]
+    return f"{ratio:.2f}x, {'met' if ratio >= must else '**missed**'}"
+
+
+def table(rows: Rows) -> str:
     """Tokens a second, as a section of the page; nothing where they were not measured."""
-    rows = _rows()
     if not rows:
         return ""
     names = list(rows[0]["tokens"])
-    lines = ["## Generation, tokens a second", "", "| model (V, H, L), streams | " + " | ".join(names) + " |"]
+    lines = ["### Generation, tokens a second", "", "| model (V, H, L), streams | " + " | ".join(names) + " |"]
     lines.append("|---|" + "---|" * len(names))
     for row in rows:
         values = " | ".join(f"{row['tokens'][name]:,}" for name in names)
@@ -147,10 +150,9 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def _rows() -> list[dict[str, Any]]:
-    if not RESULTS.exists():
-        return []
-    rows: list[dict[str, Any]] = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]
+def load(path: Path) -> Rows:
+    """Read a result file; no rows where there is none."""
+    rows: Rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
     return rows
 
 
@@ -168,8 +170,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             rows.append({"model": name, "size": size, "streams": streams, "threads": options.threads, "tokens": tokens})
             print(name, streams, tokens, flush=True)
     document = {"machine": machine(), "commit": commit(), "load": round(os.getloadavg()[0], 1), "rows": rows}
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    results("generation").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python -m benchmarks.tables            # writes benchmarks/README.md, and the block of README.md between its marks
 
-A row of the target table gives the range over the shapes and the worst one; a target that is missed stays, and says by
-how much. Nothing is measured here.
+A row of the target table gives the range over the shapes and the worst one, a column for each kind of processor; a
+target that is missed stays, and says by how much. Nothing is measured here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks import generation
 from benchmarks.cases import CELLS, FUSED, Case, rival
-from benchmarks.engine import RESULTS, Row
+from benchmarks.engine import FOLDER, Row
 
 PAGE = Path(__file__).parent / "README.md"
 FRONT = Path(__file__).parents[1] / "README.md"
@@ -93,18 +93,22 @@ class Target:
     least: bool = True
     percent: bool = False
 
-    def line(self, rows: Rows) -> str:
-        """The line in Markdown."""
-        found = self.values(rows)
+    def line(self, columns: Sequence[Rows]) -> str:
+        """The line in Markdown, a column a processor."""
         goal = f"{'>=' if self.least else '<='} {self.show(self.must)} | {self.show(self.aim)}"
+        return " | ".join([f"| {self.what} | {goal}", *(self.verdict(rows) for rows in columns)]) + " |"
+
+    def verdict(self, rows: Rows) -> str:
+        """What was measured, and whether it is good enough."""
+        found = self.values(rows)
         if not found:
-            return f"| {self.what} | {goal} | not measured | |"
+            return "not measured"
         values = sorted(value for _, value in found)
         worst = min(found, key=lambda f: f[1] if self.least else -f[1])
         met = sum(self.meets(v) for v in values)
         span = self.show(values[0]) if len(values) == 1 else f"{self.show(values[0])} to {self.show(values[-1])}"
         verdict = "met" if met == len(values) else f"**{met} of {len(values)} met**; worst {named(worst[0])}"
-        return f"| {self.what} | {goal} | {span} | {verdict} |"
+        return f"{span}, {verdict}"
 
     def meets(self, value: float) -> bool:
         """Whether a value, rounded as it is shown, is good enough."""
@@ -227,10 +231,37 @@ TARGETS = (
 )
 
 
-def target_table(rows: Rows) -> str:
+@dataclass(frozen=True)
+class Measured:
+    """What was measured on one kind of processor."""
+
+    machine: dict[str, Any]
+    rows: Rows
+    generation: generation.Rows
+
+    @classmethod
+    def load(cls, path: Path) -> Measured:
+        """Read a result file of benchmarks.engine, and that of benchmarks.generation beside it."""
+        machine = json.loads(path.read_text(encoding="utf-8"))["machine"]
+        beside = path.with_name(path.name.replace("engine", "generation"))
+        return cls(machine, Rows.load(path), generation.load(beside))
+
+
+ORDER = ("amx", "avx512_bf16", "avx512", "avx2", "neon", "scalar")
+
+
+def load_all(folder: Path) -> list[Measured]:
+    """Read the results of every kind of processor, the widest first."""
+    paths = {name: folder / f"engine_{name}.json" for name in ORDER}
+    return [Measured.load(path) for path in paths.values() if path.exists()]
+
+
+def target_table(found: Sequence[Measured]) -> str:
     """The targets, forward and back, two threads, torch with its allocator tuned."""
-    head = "| against torch, forward and back | must | aim | measured | |\n|---|---|---|---|---|\n"
-    return head + "\n".join([t.line(rows) for t in TARGETS] + generation.target_lines())
+    names = " | ".join(m.machine["processor"] for m in found)
+    head = f"| against torch, forward and back | must | aim | {names} |\n|---|---|---|{'---|' * len(found)}\n"
+    lines = [t.line([m.rows for m in found]) for t in TARGETS]
+    return head + "\n".join(lines + generation.target_lines([m.generation for m in found]))
 
 
 def case_table(rows: Rows, cases: Sequence[Case], unit: str = "ms") -> str:
@@ -281,29 +312,39 @@ Others used the machine meanwhile; rows of one case are timed in turns, rows of 
 """
 
 
-def page(rows: Rows, machine: dict[str, Any]) -> str:
+def page(found: Sequence[Measured]) -> str:
     """benchmarks/README.md."""
+    parts = [
+        "# How fast the engine is\n\nWritten by `python -m benchmarks.tables` from `results/engine_*.json`, a file for "
+        "each kind of processor, which `python -m benchmarks.engine --preset targets` measures (8 minutes on two quiet "
+        "cores; `--preset full` adds every cell, shape and peer). Peers of a row are held to a loop by hand in float64 "
+        "and then timed in turns in one process, through `elman.Recurrent` and `elman.torch`; the slower of the two "
+        "counts. Medians.",
+        "## Targets",
+        target_table(found),
+        WHY,
+        *(part for measured in found for part in processor_parts(measured)),
+    ]
+    return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
+
+
+def processor_parts(found: Measured) -> list[str]:
+    """All that was measured on one kind of processor."""
+    rows = found.rows
     commits = sorted({row["commit"] for row in rows.of.values()})
     loads = [row["load"] for row in rows.of.values()]
     parts = [
-        "# How fast the engine is\n\nWritten by `python -m benchmarks.tables` from `results/engine.json`, which "
-        "`python -m benchmarks.engine --preset targets` measures (8 minutes on two quiet cores; `--preset full` adds "
-        "every cell, shape and peer). Peers of a row are held to a loop by hand in float64 and then timed in turns in "
-        "one process, through `elman.Recurrent` and `elman.torch`; the slower of the two counts. Medians.",
-        "\n".join(f"- {name}: {value}" for name, value in machine.items()),
+        f"## {found.machine['processor']}",
+        "\n".join(f"- {name}: {value}" for name, value in found.machine.items() if name != "processor"),
         f"- commits: {', '.join(commits)}; load of the machine meanwhile: {min(loads)} to {max(loads)} (about the "
         "number of threads, when nothing else runs)",
-        "## Targets",
-        target_table(rows),
-        WHY,
-        generation.table(),
+        generation.table(found.generation),
     ]
     for title, unit, wanted in SECTIONS:
         cases = [case for case in rows.of if wanted(case)]
-        parts += [f"## {title}", case_table(rows, cases, unit)] if cases else []
+        parts += [f"### {title}", case_table(rows, cases, unit)] if cases else []
     absent = sorted({(n, why) for row in rows.of.values() for n, why in row["absent"].items()})
-    parts += ["## Absent", "\n".join(f"- {name}: {why}" for name, why in absent)] if absent else []
-    return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
+    return parts + (["### Absent", "\n".join(f"- {name}: {why}" for name, why in absent)] if absent else [])
 
 
 def put_between_marks(text: str, block: str, marks: tuple[str, str] = MARKS) -> str:
@@ -318,13 +359,12 @@ def put_between_marks(text: str, block: str, marks: tuple[str, str] = MARKS) -> 
 
 def main() -> None:
     """Write the page and the block."""
-    if not RESULTS.exists():
-        raise SystemExit(f"tables: {RESULTS.name} must be there; run python -m benchmarks.engine --preset targets")
-    rows = Rows.load(RESULTS)
-    machine = json.loads(RESULTS.read_text(encoding="utf-8"))["machine"]
-    PAGE.write_text(page(rows, machine), encoding="utf-8")
-    FRONT.write_text(put_between_marks(FRONT.read_text(encoding="utf-8"), target_table(rows)), encoding="utf-8")
-    print(target_table(rows), file=sys.stdout)
+    found = load_all(FOLDER)
+    if not found:
+        raise SystemExit(f"tables: {FOLDER} must hold results; run python -m benchmarks.engine --preset targets")
+    PAGE.write_text(page(found), encoding="utf-8")
+    FRONT.write_text(put_between_marks(FRONT.read_text(encoding="utf-8"), target_table(found)), encoding="utf-8")
+    print(target_table(found), file=sys.stdout)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def rows(tmp_path: Path) -> tables.Rows:
 
 
 def line(rows: tables.Rows, what: str) -> str:
-    return next(t for t in tables.TARGETS if t.what.startswith(what)).line(rows)
+    return next(t for t in tables.TARGETS if t.what.startswith(what)).line([rows])
 
 
 def test_the_slower_of_layer_and_module_counts(rows: tables.Rows) -> None:
@@ -54,22 +54,36 @@ def test_the_slower_of_layer_and_module_counts(rows: tables.Rows) -> None:
 
 
 def test_verdicts_follow_from_the_values(rows: tables.Rows) -> None:
-    assert "| 0.96x | **0 of 1 met**; worst lstm 32x100x256 |" in line(rows, "float32, equal lengths: LSTM")
-    assert "| >= 3.00x | 4.50x | 4.56x | met |" in line(rows, "float32, ragged")
-    assert "| >= 3.00x | 4.50x | 4.00x | met |" in line(rows, "float32, ragged, against packed: elman.torch")
-    assert "| 0.90x | met |" in line(rows, "loss at the last")
-    assert "| 1.01x | met |" in line(rows, "LSTM pasted")
-    assert "| 1.04x | met |" in line(rows, "ragged by equal")  # 114 / 1,600 by 220 / 3,200
+    assert "| 0.96x, **0 of 1 met**; worst lstm 32x100x256 |" in line(rows, "float32, equal lengths: LSTM")
+    assert "| >= 3.00x | 4.50x | 4.56x, met |" in line(rows, "float32, ragged")
+    assert "| >= 3.00x | 4.50x | 4.00x, met |" in line(rows, "float32, ragged, against packed: elman.torch")
+    assert "| 0.90x, met |" in line(rows, "loss at the last")
+    assert "| 1.01x, met |" in line(rows, "LSTM pasted")
+    assert "| 1.04x, met |" in line(rows, "ragged by equal")  # 114 / 1,600 by 220 / 3,200
     assert "80 %" in line(rows, "share of the GEMM rate, float32")
     assert "not measured" in line(rows, "bf16, ragged")
 
 
 def test_the_page_keeps_every_row_and_names_absentees(rows: tables.Rows) -> None:
-    page = tables.page(rows, {"cores": 2})
+    page = tables.page([tables.Measured({"processor": "one", "cores": 2}, rows, [])])
     assert page.count("| lstm 32x100x256") == 2
     assert "| lstm 32x400x256, last step |" in page
     assert "- jax: jax is not installed" in page
     assert "commits: abc" in page
+
+
+def test_each_kind_of_processor_has_a_column_the_widest_first(tmp_path: Path) -> None:
+    for name, time in (("avx2", 60.0), ("avx512", 40.0)):
+        rows = [row(EQUAL, elman=50.0, torch_nn=time)]
+        document = {"machine": {"processor": name}, "rows": rows}
+        (tmp_path / f"engine_{name}.json").write_text(json.dumps(document), encoding="utf-8")
+    tokens = {"elman float32": 700, "torch LSTMCell": 100}
+    wrote = {"model": "weights in L2", "size": [65, 512, 1], "streams": 1, "tokens": tokens}
+    (tmp_path / "generation_avx512.json").write_text(json.dumps({"rows": [wrote]}), encoding="utf-8")
+    table = tables.target_table(tables.load_all(tmp_path))
+    assert "| aim | avx512 | avx2 |" in table
+    assert "| 1.15x | 0.80x, **0 of 1 met**; worst lstm 32x100x256 | 1.20x, met |" in table
+    assert "weights in L2, against the LSTMCell loop | >= 6.00x | 90 % of the memory rate | 7.00x, met | not" in table
 
 
 def test_only_what_stands_between_the_marks_is_replaced() -> None:
