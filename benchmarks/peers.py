@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils import rnn
 
 import elman
 from benchmarks.cases import CELLS, Case
@@ -162,7 +162,7 @@ def _matrices(whole: Mapping[str, np.ndarray]) -> Results:
     return {f"d{n}": whole[n] for n in ("W", "R") if n in whole}
 
 
-def torch_module(s: Setting, modules: Mapping[str, Callable[..., nn.Module]] = MODULES) -> Peer:
+def torch_module(s: Setting, modules: Mapping[str, Callable[..., nn.Module]] = MODULES, packing: Any = rnn) -> Peer:
     """torch.nn.RNN, GRU, LSTM: padded where lengths are equal, else packed."""
     if s.case.cell not in modules:
         raise AbsentError(f"has no {s.case.cell}")
@@ -174,18 +174,18 @@ def torch_module(s: Setting, modules: Mapping[str, Callable[..., nn.Module]] = M
     with torch.no_grad():
         for parameter, value in zip(module.parameters(), values, strict=True):
             parameter.copy_(value)
-    return _run_module(s, module.to(TYPES[s.case.precision]))
+    return _run_module(s, module.to(TYPES[s.case.precision]), packing)
 
 
-def _run_module(s: Setting, module: nn.Module) -> Peer:
+def _run_module(s: Setting, module: nn.Module, packing: Any) -> Peer:
     x = _time_first(s).requires_grad_()
     lengths = None if s.lengths is None else torch.from_numpy(s.lengths)
 
     def run() -> Tensor:
         if lengths is None:
             return module(x)[0]  # type: ignore[no-any-return]
-        packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
-        return pad_packed_sequence(module(packed)[0], total_length=s.case.steps)[0]
+        packed = packing.pack_padded_sequence(x, lengths, enforce_sorted=False)
+        return packing.pad_packed_sequence(module(packed)[0], total_length=s.case.steps)[0]  # type: ignore[no-any-return]
 
     def read(gradients: list[Tensor]) -> Results:
         return {"dW": _numpy(gradients[0]).T, "dR": _numpy(gradients[1]).T}
@@ -198,10 +198,11 @@ def _time_first(s: Setting) -> Tensor:
 
 
 def elman_torch(s: Setting) -> Peer:
-    """The drop-in modules elman.torch.RNN, GRU, LSTM, used as torch's are."""
+    """The drop-in modules and functions of elman.torch, used as torch's are."""
     if s.case.precision != "float32":
         raise AbsentError("measured in float32 only")
-    return torch_module(s, {"rnn": elman.torch.RNN, "gru_reset_after": elman.torch.GRU, "lstm": elman.torch.LSTM})
+    modules = {"rnn": elman.torch.RNN, "gru_reset_after": elman.torch.GRU, "lstm": elman.torch.LSTM}
+    return torch_module(s, modules, elman.torch)
 
 
 def run_loop(hand: Handwritten, weights: Mapping[str, Tensor], x: Tensor, live: Tensor | None) -> Tensor:
@@ -266,7 +267,7 @@ def torch_recurrent(s: Setting) -> Peer:
             getattr(module.cells[0], name).copy_(value)
     if [n for n, _ in module.named_parameters()][:2] != ["cells.0.weight_ih", "cells.0.weight_hh"]:
         raise AbsentError("this version has parameters in another order")
-    return _run_module(s, module.to(TYPES[s.case.precision]))
+    return _run_module(s, module.to(TYPES[s.case.precision]), rnn)
 
 
 BUILDERS: dict[str, Build] = {

@@ -1,5 +1,7 @@
-"""Torch's recurrent layers on Elman's engine: `elman.torch.LSTM`, `GRU` and `RNN`; see elman.bridges.torch."""
+"""Torch's recurrent layers on Elman's engine, and its packing of sequences: `elman.torch.LSTM`, `GRU`, `RNN`,
+`pack_padded_sequence`, `pad_packed_sequence`; see elman.bridges.torch and elman.bridges.packing."""
 
+from elman.bridges.packing import pack_padded_sequence, pad_packed_sequence
 from elman.bridges.torch import GRU, LSTM, RNN
 
-__all__ = ["GRU", "LSTM", "RNN"]
+__all__ = ["GRU", "LSTM", "RNN", "pack_padded_sequence", "pad_packed_sequence"]
