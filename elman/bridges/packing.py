@@ -79,9 +79,9 @@ def pad_packed_sequence(
         ([[4, 0, 0], [1, 2, 3]], [1, 3])
     """
     data, sizes, order, back = sequence
-    shortest = sizes.shape[0]
-    longest = shortest if total_length is None else total_length
-    if not _gathers(data) or longest < shortest or (order is None) != (back is None):
+    steps = sizes.shape[0]
+    longest = steps if total_length is None else total_length
+    if not _gathers(data) or longest < steps or (order is None) != (back is None):
         return rnn.pad_packed_sequence(sequence, batch_first, padding_value, total_length)
     batch = int(sizes[0])
     real = torch.arange(batch) < sizes[:, None]  # (T, B)
