@@ -78,7 +78,8 @@ inline void add_matrix(const Bound& bound, const Accumulation& acc, int depth, i
     for (int m = from; m < to; m += block_rows) {
       const int rows = std::min(block_rows, to - m);
       // Gradients of large weights lie in memory, and come nearer while the block is computed.
-      for (int r = 0; r < rows; ++r) __builtin_prefetch(out + (m + r) * stride + n, 1);
+      for (int r = 0; r < rows; ++r)
+        for (int j = 0; j < columns; j += 16) __builtin_prefetch(out + (m + r) * stride + n + j, 1);
       const Sink sink{block, static_cast<size_t>(units * unit), nullptr, 0};
       outer_kernel(rows, units)(depth, left + static_cast<size_t>(m - from) * depth, 0, right + static_cast<size_t>(n) * depth, 0, &sink, {});
       add_block(block, units * unit, rows, columns, out + m * stride + n, stride);

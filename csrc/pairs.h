@@ -40,24 +40,6 @@ inline void interleave(__m512i even, __m512i odd, __m512i& low, __m512i& high) {
   high = _mm512_permutex2var_epi16(even, _mm512_add_epi16(pairs, _mm512_set1_epi16(16)), odd);
 }
 
-// 16 x 16 numbers of 32 bits, in place.
-inline void transpose(__m512i* z) {
-  __m512i t[16];
-  for (int i = 0; i < 16; i += 2) t[i] = _mm512_unpacklo_epi32(z[i], z[i + 1]), t[i + 1] = _mm512_unpackhi_epi32(z[i], z[i + 1]);
-  for (int i = 0; i < 16; i += 4) {
-    z[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]), z[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    z[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]), z[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-  // z[4 q + j] has, in lane l, column 4 l + j of rows 4 q to 4 q + 3.
-  for (int j = 0; j < 4; ++j) {
-    const __m512i a = _mm512_shuffle_i32x4(z[j], z[4 + j], 0x88), b = _mm512_shuffle_i32x4(z[j], z[4 + j], 0xdd);
-    const __m512i c = _mm512_shuffle_i32x4(z[8 + j], z[12 + j], 0x88), d = _mm512_shuffle_i32x4(z[8 + j], z[12 + j], 0xdd);
-    t[j] = _mm512_shuffle_i32x4(a, c, 0x88), t[8 + j] = _mm512_shuffle_i32x4(a, c, 0xdd);
-    t[4 + j] = _mm512_shuffle_i32x4(b, d, 0x88), t[12 + j] = _mm512_shuffle_i32x4(b, d, 0xdd);
-  }
-  std::copy_n(t, 16, z);
-}
-
 inline size_t packed_floats(const Group& group) { return group.targets.size() * steps_of(group.depth) * step_bytes / sizeof(float); }
 
 inline void pack(const Group& group, int width, int column, const float* const* parameters, const int* strides, float* out) {

@@ -10,13 +10,6 @@ struct Tile {
   int rows = 0, columns = 0;  // columns is a multiple of 16: padding is computed too, and never read by a product
 };
 
-// memcpy of a few lines becomes a string instruction, whose start alone costs more than the copy.
-inline void copy_columns(float* to, const float* from, int n) {
-  int j = 0;
-  for (; j + Vec::lanes <= n; j += Vec::lanes) Vec::load(from + j).store(to + j);
-  if (j < n) Vec::load(from + j, n - j).store(to + j, n - j);
-}
-
 template <class Function>
 inline void map1(const Tile& tile, View to, View a, Function function) {
   for (int r = 0; r < tile.rows; ++r) {

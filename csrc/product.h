@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "bound.h"
-#include "simd.h"
+#include "transpose.h"
 #if defined(ELMAN_AVX2)
 #include "rows_avx2.h"
 #endif
@@ -33,12 +33,20 @@ inline size_t packed_floats(const Group& group) { return static_cast<size_t>(col
 // A factor's columns [column, column + columns), of which `real` exist, to rows of `out` that lie `row` apart.
 inline void pack_factor(const Factor& f, int depth, const float* w, size_t stride, int column, int columns, int real, float* out, size_t row) {
   if (f.transposed) {  // target column j takes W[k, j]
-    for (int k = 0; k < depth; ++k)
-      for (int j = 0; j < columns; ++j) out[k * row + j] = j < real ? w[k * stride + column + j] : 0.0f;
-  } else {  // target column j takes W[j, k]; blocks of 16 in depth, so that lines of `out` are written while in cache
-    for (int k0 = 0; k0 < depth; k0 += 16)
-      for (int j = 0; j < columns; ++j)
-        for (int k = k0; k < std::min(k0 + 16, depth); ++k) out[k * row + j] = j < real ? w[(column + j) * stride + k] : 0.0f;
+    for (int k = 0; k < depth; ++k) {
+      copy_columns(out + k * row, w + k * stride + column, real);
+      std::fill(out + k * row + real, out + k * row + columns, 0.0f);
+    }
+  } else {  // target column j takes W[j, k]; a square at a time
+    for (int k = 0; k < depth; k += Vec::lanes) {
+      const int deep = std::min(Vec::lanes, depth - k);
+      for (int j = 0; j < columns; j += Vec::lanes) {
+        Vec square[Vec::lanes];
+        for (int i = 0; i < Vec::lanes; ++i) square[i] = j + i < real ? Vec::load(w + (column + j + i) * stride + k, deep) : Vec::all(0.0f);
+        transpose(square);
+        for (int i = 0; i < deep; ++i) square[i].store(out + (k + i) * row + j);
+      }
+    }
   }
 }
 

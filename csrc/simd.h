@@ -192,6 +192,13 @@ inline Vec to_upper_half(Vec a) {
 
 #endif
 
+// memcpy of a few lines becomes a string instruction, whose start alone costs more than the copy.
+inline void copy_columns(float* to, const float* from, int n) {
+  int j = 0;
+  for (; j + Vec::lanes <= n; j += Vec::lanes) Vec::load(from + j).store(to + j);
+  if (j < n) Vec::load(from + j, n - j).store(to + j, n - j);
+}
+
 // min and max as the equations mean them: NaN when either is NaN.
 inline Vec smaller(Vec a, Vec b) { return choose(unordered(a, b), a + b, choose(less(a, b), a, b)); }
 inline Vec larger(Vec a, Vec b) { return choose(unordered(a, b), a + b, choose(less(b, a), a, b)); }
