@@ -54,6 +54,7 @@ ROWS = {
     "shakespeare_bf16_half": Row(SHAKESPEARE + " --minutes 3.5 --precision bf16"),
     "shakespeare_plain": Row(minutes=7, precision="float32"),
     "shakespeare_bf16_plain": Row(minutes=7, precision="bf16"),
+    "shakespeare_bf16_plain_half": Row(minutes=3.5, precision="bf16"),
 }
 
 

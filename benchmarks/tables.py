@@ -293,22 +293,34 @@ SECTIONS: tuple[tuple[str, str, Callable[[Case], bool]], ...] = (
 )
 
 WHY = """\
-Where a target is missed, and why:
+Where a target is missed, and why. With AVX-512-BF16 (two cores give 520 GFLOP/s in float32 and 960 in bfloat16):
 
-- **GRU with the reset before the product**: three times the speed of a loop in torch would take 144 to 210 GFLOP/s
-  here, and all multiply-adders of the two cores give 200: with AVX2 products take most of such a loop's time.
+- **LSTM in float32**: torch's is oneDNN's, which reaches 390 to 440 GFLOP/s; Elman's is within three hundredths of it,
+  and with malloc as it comes 1.4 and 1.8 times as fast (the rows "default").
+- **GRU with the reset before the product**: three times the speed of the loops that are missed would take 390 to 430
+  GFLOP/s. Elman does 370 to 400.
+- **bfloat16, equal lengths**: 1.5 times the speed of torch's LSTM would take 880 to 1,130 GFLOP/s, four times that of
+  its GRU 850 to 1,470; the targets are those of a processor with AMX. Elman's LSTM is 2 to 15 hundredths slower than
+  torch's: what is not a product stays in float32 and takes a quarter of the time.
+- **bfloat16, ragged**: six times the speed of torch would take 1,120 to 1,480 GFLOP/s for four of the six that are
+  missed, 580 and 640 for the others (32x100x256), where Elman does 490 and 500.
+- **Generation with weights in L2**: torch's loop is five times as fast as on the processor below, Elman's three times.
+
+With AVX2 (200 GFLOP/s, others used the machine meanwhile):
+
+- **GRU with the reset before the product**: three times the speed of a loop in torch would take 144 to 210 GFLOP/s.
 - **GRU of 128 sequences**: torch's products over 128 rows are near the GEMM rate themselves; 1.5 times its speed
   would take nine tenths of that rate.
 - **Ragged by equal lengths**: at steps that few sequences reach, weights are read for fewer rows, and what is done
   once a step weighs more.
-- **Ragged batches through elman.torch**: `pack_padded_sequence` and `pad_packed_sequence`, which both sides pay, take
-  half of the time and more; `elman.Recurrent` takes lengths and needs neither.
+- **Ragged batches through elman.torch**: measured with torch's `pack_padded_sequence` and `pad_packed_sequence`, which
+  take half of the time and more; the other processor was measured with those of `elman.torch`.
 - **A loss at the last step alone** takes the time of a dense one, but for noise: no subnormal numbers slow it.
-- **Small layers (H = 128)**: pointwise operations and the passage through Python and autograd weigh more against
-  products; they are in the time and not in the rate.
-- **bfloat16** is fast where the processor multiplies it (AMX); this one does not, so no row of it is measured.
+- **bfloat16** has the speed of float32 there, so no row of it is measured.
 
-Others used the machine meanwhile; rows of one case are timed in turns, rows of different cases are not.
+Small layers (H = 128) show a small share of the GEMM rate: pointwise operations and the passage through Python and
+autograd are in the time and not in the rate. Where torch's own products do not use AVX-512 the share exceeds 100 %.
+Rows of one case are timed in turns, rows of different cases are not.
 """
 
 
