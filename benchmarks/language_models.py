@@ -24,6 +24,7 @@ import torch
 from benchmarks.applications import DATA_VARIABLE, machine
 from benchmarks.plain.characters import tinyshakespeare
 from benchmarks.worker import TUNED
+from elman.storage import write_json
 
 RESULTS = Path(__file__).parent / "results" / "language_models.json"
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -60,7 +61,7 @@ ROWS = {
 
 def train(name: str, data: Path, runs: Path, threads: int) -> dict[str, Any]:
     """Train a row by the command line, or go on with it; return what the command says."""
-    words = ROWS[name].words.replace("DATA", str(data)).replace("EXAMPLES", str(EXAMPLES)).split()
+    words = [w.replace("DATA", str(data)).replace("EXAMPLES", str(EXAMPLES)) for w in ROWS[name].words.split()]
     run = runs / name
     if run.exists():
         command = ["resume", str(run)]
@@ -114,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             found = run_plain(name, options.threads)
         rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
         rows[name] = {**found, "threads": options.threads, "machine": machine()}
-        RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        write_json(RESULTS, rows)
         print(f"{name}: {json.dumps(rows[name])}", file=sys.stderr, flush=True)
 
 

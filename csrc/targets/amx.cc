@@ -90,7 +90,7 @@ void multiply(const Product& p) {
   const char* b = reinterpret_cast<const char*>(p.packed) + static_cast<size_t>(p.column / column_granule) * targets * steps * step_bytes;
   for (int shift = 0; shift < p.columns; shift += column_granule)
     for (int g = 0; g < targets; ++g, b += static_cast<size_t>(steps) * step_bytes) {
-      const Sink sink{p.to[g].data + shift, p.to[g].stride, p.from[g].data ? p.from[g].data + shift : nullptr, p.from[g].stride};
+      const Sink sink = sink_at(p, g, 0, shift);
       second ? multiply_block<2>(steps, a, b, sink) : multiply_block<1>(steps, a, b, sink);
     }
 }

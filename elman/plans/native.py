@@ -31,7 +31,7 @@ class Unit(NamedTuple):
     gain: float
 
 
-BF16_UNITS = {"amx": Unit("AMX", 3.0), "avx512_bf16": Unit("AVX-512-BF16", 1.8)}
+BF16_UNITS = {"amx": Unit("AMX", 3.0), "avx512_bf16": Unit("AVX-512-BF16", 1.7)}
 """Those targets whose products of bfloat16 are not done at the speed of float32."""
 
 

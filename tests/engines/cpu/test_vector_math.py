@@ -20,9 +20,8 @@ from elman.plans.native import BF16_UNITS, available, engine
 pytestmark = pytest.mark.skipif(not available(), reason="the engine was not built")
 
 Doubles = NDArray[np.float64]
-TARGETS = (
-    [t for t in engine.targets() if t not in BF16_UNITS] if available() else []
-)  # those have the vectors of avx512
+# Targets with a unit for bfloat16 have the vectors of avx512.
+TARGETS = [t for t in engine.targets() if t not in BF16_UNITS] if available() else []
 CODES = (
     "copy add sub mul div neg min max sigmoid tanh relu softplus exp log sqrt abs sin cos elu silu gelu hard_sigmoid "
     "hard_tanh erf step sign greater mul_add sub_from sigmoid_back tanh_back mix"
