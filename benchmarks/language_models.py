@@ -50,6 +50,7 @@ SHAKESPEARE = "DATA/tinyshakespeare/input.txt"
 ROWS = {
     "ptb_small": Row(PTB + "ptb_small.toml"),
     "ptb_medium": Row(PTB + "ptb_medium.toml"),
+    "ptb_medium_tied": Row(PTB + "ptb_medium_tied.toml"),
     "shakespeare": Row(SHAKESPEARE + " --minutes 15"),
     "shakespeare_bf16": Row(SHAKESPEARE + " --minutes 15 --precision bf16"),
     "shakespeare_bf16_half": Row(SHAKESPEARE + " --minutes 3.5 --precision bf16"),

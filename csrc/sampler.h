@@ -96,15 +96,16 @@ class Chooser {
     return mass;
   }
 
+  static constexpr size_t most_counted = 80;
+
   // The rank below `last` at which the cumulated probability crosses, the last one if it does nowhere; the tokens before
   // it end up before it. As quickselect: only the part where the crossing lies is looked at again.
   template <class Crossed>
   size_t crossing(size_t last, Crossed crossed) {
-    const auto in_order = [this](int32_t a, int32_t b) { return precedes(a, b); };
     const size_t end = last;
     size_t first = 0;
     double before = 0.0;
-    while (last - first > 32) {
+    while (last - first > most_counted) {
       std::swap(ranked_[first + (last - first) / 2], ranked_[last - 1]);
       const int32_t pivot = ranked_[last - 1];
       const size_t middle = std::partition(ranked_.begin() + first, ranked_.begin() + last - 1, [&](int32_t i) { return precedes(i, pivot); }) - ranked_.begin();
@@ -114,10 +115,26 @@ class Chooser {
       else if (crossed(mass + values_[pivot])) return middle;
       else before = mass + values_[pivot], first = middle + 1;
     }
-    std::sort(ranked_.begin() + first, ranked_.begin() + last, in_order);
+    order(first, last);
     for (; first < last; ++first)
       if (crossed(before += values_[ranked_[first]])) return first;
     return std::min(first, end - 1);
+  }
+
+  // A few tokens by falling probability: each goes where the count of those before it says. Without a branch that depends
+  // on a value, and on vectors, this is several times as fast as a sort.
+  void order(size_t first, size_t last) {
+    const size_t count = last - first;
+    double value[most_counted];
+    int64_t number[most_counted];
+    for (size_t i = 0; i < count; ++i) number[i] = ranked_[first + i], value[i] = values_[ranked_[first + i]];
+    for (size_t i = 0; i < count; ++i) {
+      const double mine = value[i];
+      const int64_t own = number[i];
+      int64_t before = 0;
+      for (size_t j = 0; j < count; ++j) before += (value[j] > mine) | ((value[j] == mine) & (number[j] < own));
+      ranked_[first + before] = static_cast<int32_t>(own);
+    }
   }
 
   std::vector<double> values_;

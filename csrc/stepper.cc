@@ -190,6 +190,26 @@ void find_kept(StepLayer& layer) {
     }
 }
 
+// Whether the first pass of the step reads other threads' columns in states alone, and writes none that `bulk` reads so.
+bool starts_at_states(const Plan& plan) {
+  if (plan.forward.step.empty()) return false;
+  const Pass& first = plan.forward.step.front();
+  if (!first.row_operations.empty()) return false;
+  std::set<int> states, written, rest;
+  for (const State& s : plan.states) note_slot(s.before, states);
+  for (const Group& g : first.groups)
+    if (g.operand.place != Place::rows || !states.count(g.operand.index)) return false;
+  touched({first}, written, rest);
+  for (const Pass& pass : plan.forward.bulk_before) {
+    for (const Instruction& i : pass.row_operations)
+      for (const Operand o : {i.a, i.b, i.c})
+        if (o.place == Place::rows && written.count(o.index)) return false;
+    for (const Group& g : pass.groups)
+      if (written.count(g.operand.index)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 std::unique_ptr<StepModel> make_step_model(Precision precision, int64_t vocabulary, int embedding_size, const float* embedding,
@@ -208,6 +228,7 @@ std::unique_ptr<StepModel> make_step_model(Precision precision, int64_t vocabula
     layer.step = packed_passes(*model, precision, layer.plan.forward.step, layer.plan, source.parameters);
     bind_vectors(layer, source.parameters);
     find_kept(layer);
+    layer.starts_at_states = starts_at_states(layer.plan);
   }
   model->table = std::make_unique<TokenTable>(vocabulary, model->layers.front().kept_floats, table_bytes);
   const int depth = model->output_size(), columns = static_cast<int>(vocabulary);

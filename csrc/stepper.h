@@ -53,6 +53,7 @@ struct StepLayer {
   std::vector<const float*> vectors;
   std::vector<int> kept;            // slots that `bulk` makes and `step` reads
   size_t kept_floats = 0;
+  bool starts_at_states = false;    // the first pass of `step` has nothing to wait for but the states before
 };
 
 // What the first layer makes of a token before the loop depends on the token alone: rows of a table, filled as tokens

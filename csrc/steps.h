@@ -29,7 +29,6 @@ class StepMemory {
   size_t logits_stride = 0;
   std::vector<int64_t> tokens;
   std::vector<const float*> known;  // rows of the token table for the tokens; null where there is none
-  bool all_known = false;
 
   StepMemory(const StepModel& model, int rows) : layers(model.layers.size()), tokens(rows), known(rows) {
     const size_t bytes = sizeof(float) * row_floats(model) * rows;
@@ -113,10 +112,22 @@ class StepWorker {
   StepWorker(const StepModel& model, StepMemory& memory, StepScratch& scratch, Barrier& barrier, int index, int threads)
       : model_(model), memory_(memory), scratch_(scratch), barrier_(barrier), index_(index), threads_(threads) {}
 
+  // What row r reads at this step; then all threads meet before the step.
+  void set_input(int r) {
+    memory_.layers[0].x[r] = input_row(r);
+    memory_.known[r] = model_.table->row(memory_.tokens[r]);
+  }
+
+  // States before the first step.
+  void start(int live) {
+    live_ = live;
+    for (size_t n = 0; n < model_.layers.size(); ++n) layer_ = &model_.layers[n], at_ = &memory_.layers[n], move_states();
+  }
+
   // Tokens of `live` rows to logits.
   void step(int live, bool with_head) {
     live_ = live;
-    set_input();
+    all_known_ = std::all_of(memory_.known.begin(), memory_.known.begin() + live, [](const float* row) { return row != nullptr; });
     for (size_t n = 0; n < model_.layers.size(); ++n) layer(n);
     if (with_head) head();
     barrier_.wait();
@@ -132,19 +143,6 @@ class StepWorker {
     return {blocks * index_ / threads_ * panel_width, blocks * (index_ + 1) / threads_ * panel_width};
   }
 
-  // What the tokens mean; the first thread decides for all.
-  void set_input() {
-    if (index_ == 0) {
-      memory_.all_known = true;
-      for (int r = 0; r < live_; ++r) {
-        memory_.layers[0].x[r] = input_row(r);
-        memory_.known[r] = model_.table->row(memory_.tokens[r]);
-        memory_.all_known = memory_.all_known && memory_.known[r];
-      }
-    }
-    barrier_.wait();
-  }
-
   const float* input_row(int r) const {
     const int64_t token = memory_.tokens[r];
     if (model_.embedding_size) return model_.embedding.data() + token * model_.embedding_size;
@@ -156,12 +154,18 @@ class StepWorker {
 
   void layer(size_t n) {
     layer_ = &model_.layers[n], at_ = &memory_.layers[n];
-    for (size_t s = 0; s < at_->state.size(); ++s) copy_rows(at_->state[s], layer_->plan.states[s]);
-    if (n == 0 && memory_.all_known) from_table();
-    else for (const StepPass& p : layer_->bulk) pass(p);
-    if (n == 0 && !memory_.all_known) to_table();
-    for (const StepPass& p : layer_->step) pass(p);
+    const bool from_known = n == 0 && all_known_;
+    if (from_known) from_table();
+    else for (const StepPass& p : layer_->bulk) pass(p, true);
+    if (n == 0 && !from_known) to_table();
+    for (const StepPass& p : layer_->step) pass(p, &p != &layer_->step.front() || !layer_->starts_at_states);
     barrier_.wait();
+    move_states();
+  }
+
+  // States of this step become those before the next; a meeting lies between this and who reads them.
+  void move_states() const {
+    for (size_t s = 0; s < at_->state.size(); ++s) copy_rows(at_->state[s], layer_->plan.states[s]);
   }
 
   void copy_rows(const float* from, const State& state) const {
@@ -198,13 +202,14 @@ class StepWorker {
     barrier_.wait();  // a pass of the step may overwrite what is copied here
   }
 
-  void pass(const StepPass& p) {
+  // `meets`: the threads meet where the plan says so.
+  void pass(const StepPass& p, bool meets) {
     if (!p.pass->row_operations.empty()) {
-      if (p.pass->wait_rows) barrier_.wait();
+      if (p.pass->wait_rows && meets) barrier_.wait();
       for (const Instruction& i : p.pass->row_operations)
         for (int r = index_; r < live_; r += threads_) layer_norm(row_of(i.target, r), row_of(i.a, r), i.number);
     }
-    if (p.pass->wait) barrier_.wait();
+    if (p.pass->wait && meets) barrier_.wait();
     const auto [first, last] = columns_of(p.pass->width);
     const int tiles = (live_ + step_tile_rows - 1) / step_tile_rows;
     row_ = 0;
@@ -324,6 +329,7 @@ class StepWorker {
   const int index_, threads_;
   const StepLayer* layer_ = nullptr;
   StepMemory::Layer* at_ = nullptr;
+  bool all_known_ = false;
   int live_ = 0, row_ = 0, column_ = 0;
   Tile tile_;
 };
@@ -395,11 +401,13 @@ inline void run_steps(const StepModel& model, StepCall& call, int threads) {
   run_on_team(threads, [&](int index, int used, Barrier& barrier) {
     const FlushToZero flush;
     StepWorker worker(model, streams.memory, scratch[index], barrier, index, used);
+    worker.start(call.streams);
     for (int t = 0, live = call.streams; t < call.steps; ++t) {
       while (live > 0 && call.length[live - 1] <= t) --live;
       for (int r = index; r < live; r += used) {
         if (call.written) streams.write_token(r, t, scratch[index].chooser);
         else streams.read_token(r, t);
+        worker.set_input(r);
       }
       barrier.wait();
       worker.step(live, call.written || call.wanted || streams.any_ends(live, t));

@@ -19,9 +19,9 @@ class Barrier {
 
  private:
   const int threads_;
+  alignas(64) std::atomic<int> arrived_{0};  // apart from what the waiting read without end
+  alignas(64) std::atomic<int> round_{0};
   std::atomic<bool> abandoned_{false};
-  std::atomic<int> arrived_{0};
-  std::atomic<int> round_{0};
 };
 
 // Run work(index, barrier) on `threads` threads, the caller's being index 0. A caller that finds the team busy with

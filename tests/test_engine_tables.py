@@ -78,7 +78,7 @@ def test_each_kind_of_processor_has_a_column_the_widest_first(tmp_path: Path) ->
         document = {"machine": {"processor": name}, "rows": rows}
         (tmp_path / f"engine_{name}.json").write_text(json.dumps(document), encoding="utf-8")
     tokens = {"elman float32": 700, "torch LSTMCell": 100}
-    wrote = {"model": "weights in L2", "size": [65, 512, 1], "streams": 1, "tokens": tokens}
+    wrote = {"weights in": "L2", "size": [65, 256, 1], "streams": 1, "tokens": tokens}
     (tmp_path / "generation_avx512.json").write_text(json.dumps({"rows": [wrote]}), encoding="utf-8")
     table = tables.target_table(tables.load_all(tmp_path))
     assert "| aim | avx512 | avx2 |" in table
@@ -90,6 +90,30 @@ def test_only_what_stands_between_the_marks_is_replaced() -> None:
     begin, end = tables.MARKS
     assert tables.put_between_marks(f"a\n{begin}\nold\n{end}\nb", "new") == f"a\n{begin}\nnew\n{end}\nb"
     assert tables.put_between_marks("no marks", "new") == "no marks"
+
+
+def test_a_model_lies_where_its_weights_fit(tmp_path: Path) -> None:
+    for index, level, size in ((0, 1, 48), (2, 2, 1024), (3, 3, 4096)):
+        folder = tmp_path / f"index{index}"
+        folder.mkdir()
+        (folder / "level").write_text(f"{level}\n")
+        (folder / "size").write_text(f"{size}K\n")
+    found = generation.caches(tmp_path)
+    assert found == {"L2": 2**20, "L3": 2**22}
+    assert generation.weight_bytes((65, 256, 1)) == 4 * (256 * 1024 + 65 * 256)
+    sizes = ((65, 256, 1), (65, 256, 2), (65, 512, 1))
+    assert [generation.place(size, 2, found) for size in sizes] == ["L2", "L3", "memory"]
+    assert generation.place((65, 256, 1), 1, found) == "L3"
+
+
+def test_generation_is_judged_by_its_worst_model() -> None:
+    rows = [
+        {"weights in": "L3", "size": [65, 512, layers], "streams": 1, "tokens": {"elman float32": rate, "torch LSTMCell": 10}}
+        for layers, rate in ((1, 50), (2, 14))
+    ]
+    two, three = generation.target_lines([rows])
+    assert two.endswith("| not measured |")
+    assert three.endswith("| 1.40x to 5.00x, **missed** |")
 
 
 @pytest.mark.skipif(not available(), reason="the engine was not built")
