@@ -108,8 +108,13 @@ def test_a_model_lies_where_its_weights_fit(tmp_path: Path) -> None:
 
 def test_generation_is_judged_by_its_worst_model() -> None:
     rows = [
-        {"weights in": "L3", "size": [65, 512, layers], "streams": 1, "tokens": {"elman float32": rate, "torch LSTMCell": 10}}
-        for layers, rate in ((1, 50), (2, 14))
+        {
+            "weights in": "L3",
+            "size": [65, 512, n],
+            "streams": 1,
+            "tokens": {"elman float32": rate, "torch LSTMCell": 10},
+        }
+        for n, rate in ((1, 50), (2, 14))
     ]
     two, three = generation.target_lines([rows])
     assert two.endswith("| not measured |")
