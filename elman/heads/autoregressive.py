@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.errors import ShapeError, UsageError
-from elman.heads.head import Head, Loss, exact, real_rows
+from elman.heads.head import Head, Loss, check_labels, exact, real_rows
 from elman.randomness import generator
 
 
@@ -70,14 +70,27 @@ class AutoregressiveBinaryHead(Head):
         return z
 
     def steps(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """Return -ln P(y<t> | a<t>) (...) of scores and targets (..., K), each 0 or 1."""
+        """Return -ln P(y<t> | a<t>) (...) of scores and targets (..., K), each 0 or 1.
+
+        Raises:
+            ShapeError: targets have another shape, or one is something else.
+        """
+        check_labels("AutoregressiveBinaryHead", targets, None, may_ignore=False)
+        return self._steps(scores, targets)
+
+    def _steps(self, scores: Tensor, targets: Tensor) -> Tensor:
         z = self.logits(scores, targets)
         each = nn.functional.binary_cross_entropy_with_logits(z, targets.to(z.dtype), reduction="none")  # (..., K)
         return each.sum(dim=-1)
 
     def loss(self, scores: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Loss:
-        """Return the loss of scores (..., K + M) and targets (..., K), each 0 or 1; the mean is over steps."""
-        each = self.steps(real_rows(scores, lengths), real_rows(targets, lengths))
+        """Return the loss of scores (..., K + M) and targets (..., K), each 0 or 1; the mean is over steps.
+
+        Raises:
+            ShapeError: targets have another shape, or one within lengths is something else.
+        """
+        check_labels("AutoregressiveBinaryHead", targets, lengths, may_ignore=False)
+        each = self._steps(real_rows(scores, lengths), real_rows(targets, lengths))
         nats, items = each.sum(), each.numel()
         return Loss(nats / items, nats, items)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.errors import ShapeError, UsageError
-from elman.heads.head import IGNORED, Head, Loss, exact, real_rows
+from elman.heads.head import IGNORED, Head, Loss, check_labels, exact, real_rows
 
 
 class BinaryHead(Head):
@@ -33,7 +33,12 @@ class BinaryHead(Head):
         self.positive_weight = positive_weight
 
     def steps(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """Return L(y^<t>, y<t>) (...) of logits and targets (..., K), each 0, 1 or IGNORED."""
+        """Return L(y^<t>, y<t>) (...) of logits and targets (..., K), each 0, 1 or IGNORED.
+
+        Raises:
+            ShapeError: targets have another shape, or one is something else.
+        """
+        check_labels("BinaryHead", targets, None, may_ignore=True)
         return self._each(scores, targets, 1.0).sum(dim=-1)
 
     def _each(self, scores: Tensor, targets: Tensor, positive_weight: float) -> Tensor:
@@ -47,7 +52,12 @@ class BinaryHead(Head):
         return torch.where(here, each, each.new_zeros(()))
 
     def loss(self, scores: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Loss:
-        """Return the loss of logits (..., K) and targets (..., K), each 0, 1 or IGNORED; the mean is over steps."""
+        """Return the loss of logits (..., K) and targets (..., K), each 0, 1 or IGNORED; the mean is over steps.
+
+        Raises:
+            ShapeError: targets have another shape, or one within lengths is something else.
+        """
+        check_labels("BinaryHead", targets, lengths, may_ignore=True)
         rows, wanted = real_rows(scores, lengths), real_rows(targets, lengths)
         nats = self._each(rows, wanted, 1.0).sum()
         items = wanted.shape[:-1].numel()

@@ -113,12 +113,35 @@ def check_classes(where: str, targets: Tensor, classes: int, lengths: Tensor | N
         ShapeError: one is not; the first is named.
     """
     bad = ((targets < 0) | (targets >= classes)) & (targets != IGNORED)
-    if lengths is not None:
-        real = valid_steps(lengths, targets.shape[1], targets.device)  # (B, T)
-        bad = bad & real.reshape(*real.shape, *[1] * (targets.dim() - 2))
-    for place in bad.nonzero()[:1].tolist():
+    for place in _first_real(bad, lengths):
         raise ShapeError(
             f"{where}: targets must be class numbers from 0 to {classes - 1}, or IGNORED ({IGNORED}); "
             f"got {int(targets[tuple(place)])} at targets{place}",
             f"{where} was made for {classes} classes, which are numbered from 0",
         )
+
+
+def check_labels(where: str, targets: Tensor, lengths: Tensor | None, *, may_ignore: bool) -> None:
+    """Check that targets (..., K), or (B, T, ..., K) within lengths, are 0, 1 or, where that may be, IGNORED.
+
+    Raises:
+        ShapeError: one is not; the first is named.
+    """
+    bad = (targets != 0) & (targets != 1)
+    if may_ignore:
+        bad = bad & (targets != IGNORED)
+    for place in _first_real(bad, lengths):
+        raise ShapeError(
+            f"{where}: targets must be 0 or 1{f', or IGNORED ({IGNORED})' if may_ignore else ''}; "
+            f"got {targets[tuple(place)].item():g} at targets{place}",
+            "a label holds or does not; numbers in between are the business of a regression head",
+        )
+
+
+def _first_real(bad: Tensor, lengths: Tensor | None) -> list[list[int]]:
+    """Return the place of the first True of bad (B, ...), of (B, T, ...) within lengths; an empty list without one."""
+    if lengths is not None:
+        real = valid_steps(lengths, bad.shape[1], bad.device)  # (B, T)
+        bad = bad & real.reshape(*real.shape, *[1] * (bad.dim() - 2))
+    found: list[list[int]] = bad.nonzero()[:1].tolist() if bool(bad.any()) else []
+    return found

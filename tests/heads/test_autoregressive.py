@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from elman.errors import ShapeError, UsageError
-from elman.heads import AutoregressiveBinaryHead, BinaryHead
+from elman.heads import IGNORED, AutoregressiveBinaryHead, BinaryHead
 
 K, M = 5, 7
 
@@ -108,3 +108,12 @@ def test_refusals():
         AutoregressiveBinaryHead(3, 1)
     with pytest.raises(ShapeError, match=r"targets must have shape \(2, 5\); got \(2, 4\)"):
         made().loss(torch.zeros(2, K + M, dtype=torch.float64), torch.zeros(2, 4))
+
+
+def test_every_label_must_be_known():
+    head, targets = made(), torch.ones(1, 2, K)
+    targets[0, 1, 3] = IGNORED
+    scores = head(torch.randn(1, 2, 3, dtype=torch.float64))
+    with pytest.raises(ShapeError, match=r"targets must be 0 or 1; got -100 at targets\[0, 1, 3\]"):
+        head.loss(scores, targets)
+    head.loss(scores, targets, torch.tensor([1]))

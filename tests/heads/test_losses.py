@@ -153,6 +153,18 @@ def test_ignored_labels_cost_nothing():
     assert float(known.nats) == pytest.approx(float(alone.sum()), rel=1e-12)
 
 
+@pytest.mark.parametrize("wrong", [2.0, -1.0, 0.5, math.nan])
+def test_a_label_that_is_neither_yes_nor_no_is_named_within_lengths_only(wrong):
+    scores, targets, lengths = drawn(2, 3, 2), torch.ones(2, 3, 2), torch.tensor([3, 2])
+    targets[1, 2, 0] = wrong
+    BinaryHead(5, 2).loss(scores, targets, lengths)
+    message = rf"targets must be 0 or 1, or IGNORED \(-100\); got {wrong:g} at targets\[1, 2, 0\]"
+    with pytest.raises(ShapeError, match=message):
+        BinaryHead(5, 2).loss(scores, targets)
+    with pytest.raises(ShapeError, match=message):
+        BinaryHead(5, 2).steps(scores, targets)
+
+
 # ---- numbers
 
 
