@@ -104,6 +104,7 @@ class Reading:
         notes: Gets what people should know of data that can be used all the same.
         purpose: What for. Columns of parts and groups must be there where it is training; groups have no meaning
             elsewhere, parts none for predictions.
+        asked: Of the columns, those named for this reading; the others are of the data that a model was trained on.
     """
 
     rejects: Rejects = field(default_factory=Rejects)
@@ -114,6 +115,7 @@ class Reading:
     taken: dict[str, str] = field(default_factory=dict, kw_only=True)
     notes: list[str] = field(default_factory=list, kw_only=True)
     purpose: Purpose = "train"
+    asked: frozenset[str] = frozenset()
 
     def column(self, name: str) -> str:
         """Return the name of the column that holds `name`."""
@@ -131,15 +133,14 @@ class Reading:
                 raise UsageError(f"column: {known}; got {name!r}")
 
     def refuse_columns(self, form: str) -> None:
-        """Refuse columns for training data of a form that has none; later data may be of another form than it was.
+        """Refuse columns for data of a form that has none; not those of training, which was of another form.
 
         Raises:
             UsageError: there is one.
         """
-        if self.purpose == "train" and self.columns:
-            raise UsageError(
-                f"column: has no effect on format {form}, which has no columns; got {next(iter(self.columns))!r}"
-            )
+        for name in self.columns:
+            if self.purpose == "train" or name in self.asked:
+                raise UsageError(f"column: has no effect on format {form}, which has no columns; got {name!r}")
 
 
 def is_empty(example: Example) -> bool:

@@ -87,9 +87,10 @@ class SupervisedModel:
         """Return how data is read: as the training data was, but for these options of ReadingOptions."""
         config: SupervisedOptions = self.setting.config
         given = dict(options or {})
-        given["column"] = {**config.column, **given.get("column", {})}
+        asked = given.get("column", {})
+        given["column"] = {**config.column, **asked}
         how = config.model_copy(update=given).reading(labelled)
-        return replace(how, purpose="measure" if labelled else "predict")
+        return replace(how, purpose="measure" if labelled else "predict", asked=frozenset(asked))
 
     def search(self, **options: Any) -> None:
         """Set how answers are searched for; see elman.search_options.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -222,11 +223,14 @@ def test_the_public_sets_have_the_counts_of_their_readmes(data_folder: Path) -> 
 
 
 @pytest.mark.parametrize("form", ["fasttext", "label-first", "folders", "files"])
-def test_columns_of_data_without_any_are_refused_in_training_only(form: str, tmp_path: Path) -> None:
+def test_columns_of_data_without_any_are_refused_where_they_were_asked_for(form: str, tmp_path: Path) -> None:
     path = written(tmp_path, form)
     with pytest.raises(UsageError, match=f"column: has no effect on format {form}, which has no columns; got 'text'"):
         list(read_labelled_text(path, Reading(columns={"text": "foo"})))
-    assert len(list(read_labelled_text(path, Reading(columns={"text": "foo"}, purpose="measure")))) == 3
+    later = Reading(columns={"text": "foo"}, purpose="measure")
+    assert len(list(read_labelled_text(path, later))) == 3
+    with pytest.raises(UsageError, match="column: has no effect"):
+        list(read_labelled_text(path, replace(later, asked=frozenset({"text"}))))
 
 
 @pytest.mark.parametrize(("sign", "text"), [(";", "one, two"), ("\t", "one, two; three"), (",", "one; two")])

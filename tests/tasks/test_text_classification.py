@@ -147,6 +147,14 @@ def test_a_label_that_training_did_not_meet_is_told_with_its_line(tmp_path: Path
     assert [row["where"] for row in how.rejects.rows] == [f"{tmp_path / 'more.csv'}:3"]
 
 
+def test_a_column_that_is_named_for_lines_is_refused(tmp_path: Path) -> None:
+    model = saved(tmp_path)
+    (tmp_path / "lines.txt").write_text("so so\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="column: has no effect on format lines, which has no columns; got 'text'"):
+        model.read(tmp_path / "lines.txt", model.reading({"column": {"text": "review"}}, labelled=False))
+    assert len(model.read(tmp_path / "lines.txt", model.reading(labelled=False))) == 1
+
+
 def test_one_label_is_nothing_to_learn(tmp_path: Path) -> None:
     (tmp_path / "one.csv").write_text("label,text\n" + "a,x\n" * 30, encoding="utf-8")
     with pytest.raises(DataError, match="must be at least 2"):
