@@ -20,7 +20,7 @@ from elman.readers.examples import Purpose
 from elman.search_options import SearchOptions
 from elman.storage import parse_json
 from elman.tasks.cell_option import refuse_absurd_size
-from elman.tasks.fingerprint import fingerprint_of
+from elman.tasks.fingerprint import fingerprint_of, size_of
 from elman.tasks.options import SupervisedOptions
 from elman.tasks.parts import measured
 from elman.tasks.supervised import Answer, Setting, SupervisedTask
@@ -151,16 +151,16 @@ class SupervisedModel:
         truths = [example.y for example in examples]
         metrics, answers = judge(self.task, self.network, [item for _, item in kept], truths, self.setting)
         answers = [self.task.completed(a, e.x) for a, e in zip(answers, examples, strict=True)]
-        note = _note_of(found, chosen, name, part, known)
+        note = _note_of(found, chosen, name, part, ("folder" if data.is_dir() else "file") if known else None)
         told = {"examples": len(examples)} | ({} if name == "all" else {"part": name})
         return Judged({**metrics, **told}, examples, answers, note)
 
     def _trained_on(self, data: Path) -> bool:
-        """Whether the model was trained on this file, by what its run keeps of it."""
-        if self.folder is None or not data.is_file() or not (self.folder / RUN).is_file():
+        """Whether the model was trained on this file or folder, by what its run keeps of it."""
+        if self.folder is None or not data.exists() or not (self.folder / RUN).is_file():
             return False
         known = read_description(self.folder / RUN)["data"].get("train")
-        if not isinstance(known, dict) or known.get("bytes") != data.stat().st_size:  # need not be read
+        if not isinstance(known, dict) or known.get("bytes") != size_of(data):  # need not be read
             return False
         return bool(known.get("sha256") == fingerprint_of(data)["sha256"])
 
@@ -179,15 +179,18 @@ class SupervisedModel:
 
 
 def _note_of(
-    found: Sequence[Example], chosen: Sequence[Example], name: str, asked: str | None, known: bool
+    found: Sequence[Example], chosen: Sequence[Example], name: str, asked: str | None, known: str | None
 ) -> str | None:
-    """What has to be known of the examples that were measured: which they are, whether they were trained on."""
+    """What has to be known of the examples that were measured: which they are, whether they were trained on.
+
+    `known`: "file" or "folder" where the model was trained on it.
+    """
     trained = sum(example.part == "train" for example in chosen)
     if trained:
         return f"{trained:,} of the {len(chosen):,} examples measured are of the part train: metrics flatter"
     if name == "all":
         divided = any(example.part for example in chosen)
-        return "the model was trained on examples of this file: metrics flatter" if known and not divided else None
+        return f"the model was trained on examples of this {known}: metrics flatter" if known and not divided else None
     if asked is None and len(chosen) < len(found):
         return f"measured on the part {name} ({len(chosen):,} of {len(found):,} examples); --part all measures all"
     return None

@@ -62,6 +62,18 @@ def test_the_file_that_a_model_was_trained_on_is_known(texts: Path, elman: Elman
     assert elman("evaluate", run, texts.parent / "new.csv").err == ""
 
 
+def test_the_folder_that_a_model_was_trained_on_is_known(tmp_path: Path, elman: Elman) -> None:
+    data, run = tmp_path / "data", tmp_path / "run"
+    for label in ("good", "bad"):
+        (data / label).mkdir(parents=True)
+        for n in range(12):
+            (data / label / f"{n}.txt").write_text(f"{label} thing {n}")
+    assert elman("train", "text-classification", data, *SMALL, "-o", run).code == 0
+    assert "the model was trained on examples of this folder: metrics flatter" in elman("evaluate", run, data).err
+    (data / "bad" / "3.txt").write_text("bad thing 4")
+    assert elman("evaluate", run, data).err == ""
+
+
 def test_other_files_need_no_column_of_parts_and_give_their_own_part(texts: Path, elman: Elman) -> None:
     def trained(*options: object) -> tuple[int, str]:
         found = elman(
