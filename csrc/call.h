@@ -94,6 +94,7 @@ struct Loops {
   void (*backward)(const Plan&, const Products&, const Batch&, const Arrays&, const Gradients&, const float* packed, float* workspace, int threads);
   void (*compare)(const Comparison&, float* scores, int threads);  // scores (B, T, S), zero beyond the keys of a sequence
   void (*compare_back)(const Comparison&, const float* d_scores, float* dq, float* dk, float* dv, int threads);
+  void (*mask)(uint32_t seed, float keep, float value, float* out, size_t n);  // `value` with probability `keep`, else 0
   void (*function)(Opcode, const float* a, const float* b, const float* c, float* out, size_t n);  // for tests
 };
 

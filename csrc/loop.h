@@ -5,6 +5,7 @@
 #include "attention.h"
 #include "flush.h"
 #include "gradient.h"
+#include "masks.h"
 #include "passes.h"
 
 namespace elman::ELMAN_TARGET_NAMESPACE {
@@ -251,6 +252,6 @@ inline void function(Opcode code, const float* a, const float* b, const float* c
   }
 }
 
-inline constexpr Loops loops = {pack_all, forward, backward, compare, compare_back, function};
+inline constexpr Loops loops = {pack_all, forward, backward, compare, compare_back, mask, function};
 
 }  // namespace elman::ELMAN_TARGET_NAMESPACE

@@ -255,6 +255,13 @@ uint64_t fingerprint(const std::vector<ReadFloats>& arrays) {
   return hash;
 }
 
+void fill_mask(const std::string& target, uint64_t seed, float keep, float value, Floats out) {
+  expect(keep >= 0.0f && keep <= 1.0f, "keep: must be from 0 to 1");
+  const Loops& loops = target_named(target).loops;
+  nb::gil_scoped_release release;
+  loops.mask(static_cast<uint32_t>(seed), keep, value, out.data(), out.size());
+}
+
 std::vector<float> call_function(const std::string& target, int code, const std::vector<float>& a, const std::vector<float>& b, const std::vector<float>& c) {
   std::vector<float> out(a.size());
   target_named(target).loops.function(static_cast<Opcode>(code), a.data(), b.size() == a.size() ? b.data() : nullptr,
@@ -344,6 +351,8 @@ NB_MODULE(_engine, m) {
   m.def("fail_allocation", &fail_allocation, nb::arg("n"),
         "For tests: the nth allocation from now fails; 0 for none. Returns how many were left before.");
   m.def("fingerprint", &fingerprint, nb::arg("parameters"), "A number that changes when sampled values of arrays do.");
+  m.def("mask", &fill_mask, nb::arg("target"), nb::arg("seed"), nb::arg("keep"), nb::arg("value"), nb::arg("out"),
+        "Fill with `value` where a uniform number of torch's generator of a seed is less than `keep`, else with 0.", in_engine);
   m.def("function", &call_function, "One operation on arrays, for tests.");
   m.def("share_openmp", &share_openmp, "Run on the threads of torch's OpenMP from now on, if they are to be had; says whether.");
   m.def("idle_bytes", &idle_bytes, "Bytes that lie idle in the arena.");

@@ -151,6 +151,16 @@ void check_attention(const std::string& name) {
   expect(attention_of(target, 2) == found, name + " attention: two threads must give the bits of one");
 }
 
+// One in `keep` of torch's uniform numbers; the numbers themselves are held to torch's by the tests in Python.
+void check_mask(const std::string& name) {
+  for (const size_t count : {size_t{1}, size_t{624}, size_t{1301}}) {
+    Floats found(count), wanted(count);
+    find_target(name)->loops.mask(12345, 0.7f, 2.0f, found.data(), count);
+    scalar_target.loops.mask(12345, 0.7f, 2.0f, wanted.data(), count);
+    expect(found == wanted, name + " mask: must be that of the scalar target");
+  }
+}
+
 }  // namespace
 
 void check_targets(const std::vector<Case>& cases) {
@@ -159,6 +169,7 @@ void check_targets(const std::vector<Case>& cases) {
     std::printf("target %s\n", name.c_str());
     check_functions(*find_target(name));
     check_attention(name);
+    check_mask(name);
     for (const Case& c : cases) check_case(c, name);
   }
 }

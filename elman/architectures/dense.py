@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.layers.initialisers import INITIALISERS
-from elman.layers.regularisers import check_probability
-from elman.randomness import bernoulli_mask
+from elman.layers.regularisers import check_probability, drop
 
 
 class Dense(nn.Module):
@@ -43,7 +42,4 @@ class Dense(nn.Module):
         return self._drop(x, len(self.weights))
 
     def _drop(self, x: Tensor, number: int) -> Tensor:
-        if not (self.training and self.dropout):
-            return x
-        keep = 1 - self.dropout
-        return x * (bernoulli_mask(x.shape, keep, f"dense {number}", x.device, x.dtype) / keep)
+        return drop(x, self.dropout, f"dense {number}") if self.training else x

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from elman import randomness
+from elman.engines.masks import mask_of_ones, scaled_mask
 from elman.equations import Cell
 from elman.equations.rewrite import variational, zoneout
 from elman.errors import UsageError
@@ -57,10 +57,9 @@ class Regularisers:
                 masks[name] = x.new_full((batch, 1, width), self.zoneout)
             elif name.startswith("zoneout_"):
                 # A one keeps the old value, so ones have the probability of zoneout.
-                masks[name] = randomness.bernoulli_mask((batch, steps, width), self.zoneout, name, x.device, x.dtype)
+                masks[name] = mask_of_ones((batch, steps, width), self.zoneout, name, x)
             else:
-                keep = 1 - self.variational
-                masks[name] = randomness.bernoulli_mask((batch, 1, width), keep, name, x.device, x.dtype) / keep
+                masks[name] = scaled_mask((batch, 1, width), 1 - self.variational, name, x)
         return masks
 
     def weights(
@@ -79,7 +78,7 @@ class Regularisers:
 
     def _dropped(self, name: str, weight: Tensor, columns: Columns) -> Tensor:
         keep = 1 - self.weight_drop
-        mask = randomness.bernoulli_mask(weight.shape, keep, f"weight_drop {name}", weight.device, weight.dtype) / keep
+        mask = scaled_mask(weight.shape, keep, f"weight_drop {name}", weight)
         if len(columns) > 1:
             parts = torch.split(mask, [width for width, _ in columns], dim=1)
             mask = torch.cat(
@@ -116,5 +115,4 @@ def drop(x: Tensor, probability: float, purpose: str, locked: bool = False) -> T
     if probability == 0:
         return x
     shape = (x.shape[0], 1, x.shape[2]) if locked else tuple(x.shape)
-    keep = 1 - probability
-    return x * (randomness.bernoulli_mask(shape, keep, purpose, x.device, x.dtype) / keep)
+    return x * scaled_mask(shape, 1 - probability, purpose, x)
