@@ -86,7 +86,8 @@ def clip(model: nn.Module, config: TrainingConfig, norm: float) -> None:
     if config.clip_value is not None:
         torch.nn.utils.clip_grad_value_(parameters, config.clip_value)
         norm = float(torch.nn.utils.get_total_norm(_gradients(model)))
-    if config.clip_norm is not None:
+    # A gradient that is short enough would be multiplied by one, all of it.
+    if config.clip_norm is not None and config.clip_norm / (norm + 1e-6) < 1:
         torch.nn.utils.clip_grads_with_norm_(parameters, config.clip_norm, torch.tensor(norm))
 
 
