@@ -11,6 +11,8 @@ from elman.training import TrainingConfig
 
 _LARGEST_LAYER, _MOST_LAYERS = 65_536, 1024
 _BATCHES_AN_EPOCH = 50
+_AGAINST_LEARNING_BY_HEART = 0.3
+"""Dropout of a model of characters that has more parameters than its text has characters."""
 
 # What is best depends on how much a token says: defaults by level, where the option is left out. Of characters, the
 # smallest model that fits a megabyte of English in minutes; of words, one layer's width for both matrices of the
@@ -54,7 +56,11 @@ class LanguageModelConfig(Options):
     forget_bias: float | None = Field(None, description="first value of the forget gate's bias; else the cell's own")
 
     dropout: float | None = Field(
-        None, ge=0, lt=1, description="between layers and before the output; character 0.1, subword 0.2, word 0.4"
+        None,
+        ge=0,
+        lt=1,
+        description="between layers and before the output; character 0.1, with more parameters than characters 0.3, "
+        "subword 0.2, word 0.4",
     )
     input_dropout: float = Field(0.0, ge=0, lt=1, description="of token vectors, the same at all steps")
     variational_dropout: float = Field(0.0, ge=0, lt=1, description="of input and state in every layer (Gal)")
@@ -76,17 +82,22 @@ class LanguageModelConfig(Options):
             raise ValueError("validation_fraction has an effect without validation only; got both")
         return self
 
-    def resolved(self, tokens: int | None = None) -> LanguageModelConfig:
+    def resolved(self, tokens: int | None = None, parameters: int | None = None) -> LanguageModelConfig:
         """Return the options with everything that depends on the level filled in.
 
         Args:
             tokens: Length of the training text. An epoch of a short one would have few batches, so fewer streams are
                 read then, as many as leave 50 batches; None where it is not known.
+            parameters: Of the model; None where it is not known. With more of them than a text has characters it can
+                learn the text by heart, and gets more dropout.
         """
         chosen = {name: value for name, value in _BY_LEVEL[self.level].items() if getattr(self, name) is None}
         if "streams" in chosen and tokens is not None:
             length = self.sequence_length or chosen["sequence_length"]
             chosen["streams"] = max(1, min(chosen["streams"], tokens // (length * _BATCHES_AN_EPOCH)))
+        by_heart = tokens is not None and parameters is not None and parameters > tokens
+        if "dropout" in chosen and self.level == "character" and by_heart:
+            chosen["dropout"] = _AGAINST_LEARNING_BY_HEART
         return self.model_copy(update=chosen)
 
 

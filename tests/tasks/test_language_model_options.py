@@ -96,6 +96,20 @@ def test_patience_that_is_given_comes_with_the_usual_epochs():
     assert (training.epochs, training.patience) == (10, 7)
 
 
+@pytest.mark.parametrize(
+    ("options", "parameters", "dropout"),
+    [
+        ({}, 10**6, 0.1),
+        ({}, 10**6 + 1, 0.3),
+        ({"dropout": 0.0}, 10**7, 0.0),
+        ({"level": "subword"}, 10**7, 0.2),
+        ({"level": "word"}, 10**7, 0.4),
+    ],
+)
+def test_a_model_that_could_learn_its_text_by_heart_gets_more_dropout(options, parameters, dropout):
+    assert LanguageModelConfig(**options).resolved(10**6, parameters).dropout == dropout
+
+
 def test_what_was_chosen_is_told(tmp_path):
     (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
     config = LanguageModelConfig(hidden_size=9, embedding_size=4, sequence_length=10)
