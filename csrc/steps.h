@@ -169,8 +169,9 @@ class StepWorker {
   }
 
   void copy_rows(const float* from, const State& state) const {
+    if (state.before.place == Place::none) return;  // the cell itself does not read it
     const auto [first, last] = columns_of(state.width);
-    const size_t stride = at_->slot_stride_of[state.before.index];
+    const size_t stride = slot_stride(state.width);
     for (int r = 0; r < live_; ++r)
       std::copy(from + r * stride + first, from + r * stride + last, at_->slot[state.before.index] + r * stride + first);
   }

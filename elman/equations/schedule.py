@@ -127,9 +127,15 @@ def make_schedule(
     output: str,
     input_name: str,
 ) -> Schedule:
-    """Split a programme into what leaves the loop and what stays."""
-    hoisted = tuple(op for op in forward if steady[op.target] and op.target not in (*states, output))
-    inside = {op.target for op in hoisted}
-    step = tuple(op for op in forward if op.target not in inside)
-    ordered = tuple(op for turn in in_rounds(step) for op in (*turn.products, *turn.pointwise))
-    return Schedule(hoisted, ordered, derived, states, output, input_name)
+    """Split a programme into what leaves the loop and what stays: states, the output, and what reads them."""
+    hoisted: list[Operation] = []
+    step: list[Operation] = []
+    inside = {*states, output}
+    for op in forward:
+        if steady[op.target] and op.target not in inside and inside.isdisjoint(op.arguments):
+            hoisted.append(op)
+        else:
+            step.append(op)
+            inside.add(op.target)
+    ordered = tuple(op for turn in in_rounds(tuple(step)) for op in (*turn.products, *turn.pointwise))
+    return Schedule(tuple(hoisted), ordered, derived, states, output, input_name)

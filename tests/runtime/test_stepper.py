@@ -13,7 +13,9 @@ from elman.cells import cells
 from elman.decoding import Choice, generate
 from elman.errors import DivergedError, ShapeError, UsageError
 from elman.plans.native import available, engine
-from elman.runtime.stepper import PRECISIONS, Stepper, draws_of
+from elman.runtime.layer import Layer
+from elman.runtime.stepper import PRECISIONS, TABLE_BYTES, Stepper, draws_of
+from tests.cases import STRANGE
 from tests.runtime.models import arrays_of, model_of, stepper_of, tokens_of
 
 pytestmark = pytest.mark.skipif(not available(), reason="the engine was not built")
@@ -49,6 +51,36 @@ def test_every_cell_reads_as_in_torch(name: str) -> None:
     for target in TARGETS:
         logits, _ = stepper_of(model, target=target, threads=2).read(tokens, None, LENGTHS)
         assert np.abs(logits - wanted).max() <= 2e-5 * np.abs(wanted).max(), target
+
+
+@pytest.mark.parametrize("name", STRANGE)
+@pytest.mark.parametrize("table_bytes", [0, 3_000, TABLE_BYTES])
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_strange_cells_read_as_whole_sequences(
+    name: str, table_bytes: int, one_hot: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three threads, two layers, a table of tokens without room, with room for some and for all, and what it is of."""
+    monkeypatch.setattr("elman.runtime.stepper.TABLE_BYTES", table_bytes)
+    random, cell = np.random.default_rng(2), STRANGE[name]
+    embedding = None if one_hot else random.standard_normal((11, 7)).astype(np.float32)
+    vectors = np.eye(11, dtype=np.float32) if embedding is None else embedding
+    layers = [
+        Layer(cell, width, 70, {n: random.standard_normal(s).astype(np.float32) / 8 for n, s in shapes.items()})
+        for width in (vectors.shape[1], 70)
+        if (shapes := cell.parameters(width, 70))
+    ]
+    head, tokens = random.standard_normal((11, 70)).astype(np.float32), tokens_of(11, 5, 9)
+    y, wanted = vectors[tokens], []
+    for layer in layers:
+        y, state = layer.run(y, np.array(LENGTHS))
+        wanted.append(state)
+    stepper = Stepper(layers, head, None, embedding, threads=3)
+    for _ in range(2):  # the second time tokens are known
+        logits, found = stepper.read(tokens, None, LENGTHS)
+        np.testing.assert_allclose(logits, y[np.arange(5), np.array(LENGTHS) - 1] @ head.T, atol=2e-5)
+        for mine, theirs in zip(found, wanted, strict=True):
+            for state_name, value in mine.items():
+                np.testing.assert_allclose(value, theirs[state_name], atol=1e-5, err_msg=state_name)
 
 
 @pytest.mark.parametrize("target", TARGETS)
