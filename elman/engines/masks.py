@@ -35,7 +35,7 @@ def scaled_mask(shape: Sequence[int], keep: float, purpose: str, like: Tensor) -
     """
     if _is_for_torch(like):
         return bernoulli_mask(shape, keep, purpose, like.device, like.dtype) / keep
-    return _drawn(shape, keep, float(torch.ones(()) / keep), purpose).to(like.device)
+    return _drawn(shape, keep, float(torch.ones((), dtype=torch.float32) / keep), purpose).to(like.device)
 
 
 def _is_for_torch(like: Tensor) -> bool:
@@ -43,6 +43,6 @@ def _is_for_torch(like: Tensor) -> bool:
 
 
 def _drawn(shape: Sequence[int], share: float, value: float, purpose: str) -> Tensor:
-    mask = torch.empty(tuple(shape))
+    mask = torch.empty(tuple(shape), dtype=torch.float32, device="cpu")
     engine.mask(target(), draw_generator(purpose).initial_seed(), share, value, mask)
     return mask

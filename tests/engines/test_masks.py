@@ -36,11 +36,27 @@ def test_it_makes_no_difference_who_draws(keep: float, monkeypatch: pytest.Monke
         torch.manual_seed(4)
         return [*inside, scaled_mask((40,), keep, "b", like), torch.rand(2)]
 
+    monkeypatch.setattr("elman.engines.masks.bernoulli_mask", None)
     fast = drawn()
+    monkeypatch.undo()
     monkeypatch.setattr("elman.engines.masks.available", lambda: False)
     monkeypatch.setattr("elman.engines.masks.engine", None)
     for mine, theirs in zip(fast, drawn(), strict=True):
         assert torch.equal(mine, theirs)
+
+
+@needs_engine
+def test_the_default_type_is_that_of_other_tensors() -> None:
+    like = torch.zeros(1, dtype=torch.float32)
+    with drawing(7):
+        wanted = scaled_mask((50,), 0.9, "a", like)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with drawing(7):
+            found = scaled_mask((50,), 0.9, "a", like)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.dtype == torch.float32 and torch.equal(found, wanted)
 
 
 def test_other_types_and_devices_get_their_own() -> None:
