@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.errors import ShapeError, UsageError
-from elman.heads.head import Head, Loss, check_labels, exact, real_rows
+from elman.heads.head import Head, Loss, check_yes_or_no, exact, real_rows
 from elman.randomness import generator
 
 
@@ -75,7 +75,7 @@ class AutoregressiveBinaryHead(Head):
         Raises:
             ShapeError: targets have another shape, or one is something else.
         """
-        check_labels("AutoregressiveBinaryHead", targets, None, may_ignore=False)
+        check_yes_or_no("AutoregressiveBinaryHead", targets, None, may_ignore=False)
         return self._steps(scores, targets)
 
     def _steps(self, scores: Tensor, targets: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class AutoregressiveBinaryHead(Head):
         Raises:
             ShapeError: targets have another shape, or one within lengths is something else.
         """
-        check_labels("AutoregressiveBinaryHead", targets, lengths, may_ignore=False)
+        check_yes_or_no("AutoregressiveBinaryHead", targets, lengths, may_ignore=False)
         each = self._steps(real_rows(scores, lengths), real_rows(targets, lengths))
         nats, items = each.sum(), each.numel()
         return Loss(nats / items, nats, items)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.errors import ShapeError, UsageError
-from elman.heads.head import IGNORED, Head, Loss, check_labels, exact, real_rows
+from elman.heads.head import IGNORED, Head, Loss, check_yes_or_no, exact, real_rows
 
 
 class BinaryHead(Head):
@@ -38,7 +38,7 @@ class BinaryHead(Head):
         Raises:
             ShapeError: targets have another shape, or one is something else.
         """
-        check_labels("BinaryHead", targets, None, may_ignore=True)
+        check_yes_or_no("BinaryHead", targets, None, may_ignore=True)
         return self._each(scores, targets, 1.0).sum(dim=-1)
 
     def _each(self, scores: Tensor, targets: Tensor, positive_weight: float) -> Tensor:
@@ -57,7 +57,7 @@ class BinaryHead(Head):
         Raises:
             ShapeError: targets have another shape, or one within lengths is something else.
         """
-        check_labels("BinaryHead", targets, lengths, may_ignore=True)
+        check_yes_or_no("BinaryHead", targets, lengths, may_ignore=True)
         rows, wanted = real_rows(scores, lengths), real_rows(targets, lengths)
         nats = self._each(rows, wanted, 1.0).sum()
         items = wanted.shape[:-1].numel()

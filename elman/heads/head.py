@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from elman.engines.cpu.moment import unwatched
 from elman.engines.ragged import valid_steps
 from elman.errors import ShapeError
 
@@ -121,12 +122,16 @@ def check_classes(where: str, targets: Tensor, classes: int, lengths: Tensor | N
         )
 
 
-def check_labels(where: str, targets: Tensor, lengths: Tensor | None, *, may_ignore: bool) -> None:
+def check_yes_or_no(where: str, targets: Tensor, lengths: Tensor | None, *, may_ignore: bool) -> None:
     """Check that targets (..., K), or (B, T, ..., K) within lengths, are 0, 1 or, where that may be, IGNORED.
+
+    Nothing is looked at where a compiler or a transform would have to follow.
 
     Raises:
         ShapeError: one is not; the first is named.
     """
+    if not unwatched((targets,)):
+        return
     bad = (targets != 0) & (targets != 1)
     if may_ignore:
         bad = bad & (targets != IGNORED)

@@ -165,6 +165,12 @@ def test_a_label_that_is_neither_yes_nor_no_is_named_within_lengths_only(wrong):
         BinaryHead(5, 2).steps(scores, targets)
 
 
+def test_losses_of_labels_can_be_mapped_over_examples():
+    scores, targets = drawn(3, 2), torch.tensor([[0, 1], [1, 1], [0, 0]])
+    mapped = torch.vmap(lambda s, y: BinaryHead(5, 2).loss(s.unsqueeze(0), y.unsqueeze(0)).mean)(scores, targets)
+    torch.testing.assert_close(mapped, BinaryHead(5, 2).steps(scores, targets))
+
+
 # ---- numbers
 
 
