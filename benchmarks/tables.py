@@ -304,8 +304,8 @@ Where a target is missed, and why. With AVX-512-BF16 (two cores give 520 GFLOP/s
   torch's: what is not a product stays in float32 and takes a quarter of the time.
 - **bfloat16, ragged**: six times the speed of torch would take 1,120 to 1,480 GFLOP/s for four of the six that are
   missed, 580 and 640 for the others (32x100x256), where Elman does 490 and 500.
-- **Generation**: where the weights lie is told by what the processor says of its caches. One layer of 512, 4.3 MB in
-  float32, is in L2 where a core has 2 MB of it, and in L3 here.
+- **Generation**: where the weights lie is told by what the processor says of its caches: the 4.3 MB of a layer of
+  512 in float32 are in L3 here, with two second-level caches of 1 MB.
 
 With AVX2 (200 GFLOP/s, others used the machine meanwhile):
 

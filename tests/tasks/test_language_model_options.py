@@ -118,6 +118,8 @@ def test_what_was_chosen_is_told(tmp_path):
     for part in ("2 x 9 lstm", "embedding 4", "dropout 0.1", f"{problem.config.streams} streams, 10 steps"):
         assert part in lines
     assert f"vocabulary {len(set(TEXT)) + 1}" in lines
+    large = LanguageModelConfig(hidden_size=40, embedding_size=4, sequence_length=10)  # than the text
+    assert LanguageModelProblem(tmp_path / "text.txt", large, 0, tmp_path / "more").config.dropout == 0.3
 
 
 def test_paths_are_found_from_any_folder():
