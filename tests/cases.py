@@ -55,6 +55,10 @@ STRANGE = {
     "made_of_the_input": Cell("s = tanh(U x)\nh = tanh(W h<t-1> + V s + R s<t-1>)"),
     # A state that the step itself does not read.
     "read_by_the_head": Cell("h = tanh(W h<t-1> + U x)\ns = tanh(V h)\ny^ = softmax(R s + V_2 s<t-1> + b_y)"),
+    # A state, which is the output, made of a parameter alone: no row of a batch is in it.
+    "made_of_a_parameter": Cell("a = tanh(W x + a<t-1> * s<t-1>)\ns = 0.5 * b"),
+    # More states than a cell of torch has.
+    "three_states": Cell("a = tanh(W x + c<t-1>)\ns = sigmoid(U a + b * s<t-1>)\nc = s * a + a<t-1>"),
 }
 """Cells that nobody would call by a name, and that break what holds for all others."""
 

@@ -61,7 +61,7 @@ class Fused:
 @lru_cache(maxsize=512)
 def recognise(cell: Cell) -> Fused | None:
     """Return how torch's kernels compute a cell, or None when its equations are not exactly theirs."""
-    if cell.masks or cell.output not in cell.states:
+    if cell.masks or cell.output not in cell.states or len(cell.states) > 2:
         return None
     reader = _Reader(cell, updates(cell))
     found = reader.lstm() if len(cell.states) == 2 else (reader.rnn() or reader.gru())

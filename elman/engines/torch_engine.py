@@ -107,6 +107,8 @@ class BoundCell:
         self.vectors = {name: weight for name, weight in weights.items() if weight.dim() == 1}
         self.hoisted = self._phases(schedule.hoisted)
         self.step = self._phases(schedule.step)
+        leaving = {*schedule.states, schedule.output}
+        self._widths = {op.target: sizes[op.size] for op in schedule.step if op.target in leaving and op.size}
 
     def _phases(self, operations: Iterable[Operation]) -> list[JoinedProduct | Operation]:
         """Operations in order, with each run of products joined by operand."""
@@ -142,6 +144,13 @@ class BoundCell:
         if len(blocks) > 1:
             whole = torch.split(whole, [self.sizes[b.size] for b in blocks], dim=1)[op.block.index]
         return whole.T if op.function == "product_transposed" else whole
+
+    def run_step(self, values: dict[str, Tensor], batch: int) -> None:
+        """Run the step on `values`: states and output are then rows (B, S), also those made of parameters alone."""
+        self.fill(values, self.step)
+        for name, width in self._widths.items():
+            if values[name].dim() < 2:
+                values[name] = values[name].expand(batch, width)  # (B, S)
 
     def fill(self, values: dict[str, Tensor], phases: Iterable[JoinedProduct | Operation]) -> None:
         """Run a list of phases on `values`."""
@@ -217,7 +226,7 @@ def _loop(
     outputs = []
     for t in range(steps):
         values = {**fixed, **{n: v[t] for n, v in per_step.items()}, **{f"{s}<t-1>": v for s, v in now.items()}}
-        bound.fill(values, bound.step)
+        bound.run_step(values, x.shape[0])
         outputs.append(values[cell.output])
         now = {s: _kept(values[s], now[s], valid, t) for s in cell.states}
     y = torch.stack(outputs, dim=1)  # (B, T, O)

@@ -73,6 +73,7 @@ class Cell:
         self._sizes = Sizes(self._resolved.equations, self.input, self.states, self._resolved.size_lines)
         self.output = self._choose_output(output)
         self._check_all_read()
+        self._check_vectors()
         self.init: Mapping[str, str | float] = MappingProxyType(dict(init or {}))
         for parameter in self.init:
             if parameter not in self._parameter_sizes:
@@ -158,6 +159,20 @@ class Cell:
                     f"remove the line, or make it the output: Cell(text, output={equation.name!r})",
                 )
             wanted |= {n.name for n in walk(equation.expression) if isinstance(n, Symbol)}
+
+    def _check_vectors(self) -> None:
+        numbers: set[str] = set()
+        for equation in self._resolved.equations:
+            parts = list(walk(equation.expression))
+            symbols = {n.name for n in parts if isinstance(n, Symbol)}
+            if symbols <= numbers and not any(isinstance(n, Product) for n in parts):
+                numbers.add(equation.name)
+                if equation.name in (*self.states, self.output):
+                    raise EquationError(
+                        f"line {equation.line + 1}: {equation.name} must be a vector, for it is "
+                        f"{'a state' if equation.name in self.states else 'the output'}; got a number",
+                        "write the number where it is read",
+                    )
 
     # ---- sizes and parameters
 

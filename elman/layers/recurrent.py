@@ -254,7 +254,7 @@ class Recurrent(nn.Module):
         before = {f"{s}<t-1>": start[s] for s in self.cell.states}
         values = {self.cell.input: x, **bound.vectors, **bound.numbers, **before}
         bound.fill(values, bound.hoisted)
-        bound.fill(values, bound.step)
+        bound.run_step(values, x.shape[0])
         return values[self.cell.output], State({s: values[s] for s in self.cell.states})
 
     def _check_streams(self) -> None:

@@ -199,6 +199,7 @@ ERRORS = {
     "h = max(h<t-1>) + W x": "max takes 2 arguments; got 1",
     "h = step(h<t-1>) + W x": "the function 'step' appears in derived equations only",
     "h = tanh(W h<t-1> + U x)\nz = sigmoid(V x)\nk = tanh(z)": "k is defined, but nothing reads it",
+    "h = tanh(W h<t-1> + U x + s<t-1>)\nv = 2\ns = 0.5 * v": "line 3: s must be a vector, for it is a state; got a number",
     "h = softmax(W h<t-1> + U x)": "softmax may end an output equation",
     "y^ = softmax(W_y a + b_y)": "unknown name 'a'",
     "h = tanh(W h<t-1> + U ☃)": "got the character '☃'",
