@@ -35,8 +35,8 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "mul": torch.mul,
     "div": torch.div,
     "neg": torch.neg,
-    "min": torch.minimum,
-    "max": torch.maximum,
+    "min": lambda a, b: torch.where((a < b) | a.isnan(), a, b),  # torch.minimum halves the derivative at a tie
+    "max": lambda a, b: torch.where((a > b) | a.isnan(), a, b),
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "relu": torch.relu,
@@ -50,8 +50,9 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "elu": torch.nn.functional.elu,
     "silu": torch.nn.functional.silu,
     "gelu": torch.nn.functional.gelu,
-    "hard_sigmoid": lambda x: torch.clamp(x / 6 + 0.5, 0, 1),
-    "hard_tanh": lambda x: torch.clamp(x, -1, 1),
+    # torch.clamp has a derivative where it begins to act, and torch's hardsigmoid a sixth of float32 in float64.
+    "hard_sigmoid": lambda x: torch.nn.functional.hardtanh(x / 6 + 0.5, 0.0, 1.0),
+    "hard_tanh": torch.nn.functional.hardtanh,
     "layer_norm": _layer_norm,
     "erf": torch.erf,
     "step": lambda x: (x > 0).to(x.dtype),

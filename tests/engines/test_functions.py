@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from elman.engines import torch_engine
+from elman.equations import Cell
 from elman.equations.functions import FUNCTIONS
+from elman.layers import Recurrent
 from elman.plans import numpy_functions
 
 POINTS = [-30.0, -4.0, -3.0, -1.5, -1.0, -0.3, -1e-9, 0.0, 1e-9, 0.2, 0.7, 1.0, 2.9, 3.1, 30.0]
@@ -90,3 +92,32 @@ def test_far_out_nothing_overflows() -> None:
     for name, wanted in (("sigmoid", [0.0, 1.0]), ("softplus", [0.0, 1000.0]), ("elu", [-1.0, 1000.0])):
         for found in both(name, [-1000.0, 1000.0]):
             np.testing.assert_allclose(found, wanted, atol=1e-300)
+
+
+KINKS = [-3.0, -1.0, 0.0, 1.0, 3.0]
+
+
+@pytest.mark.parametrize("name", [n for n in (*DEFINITIONS, "min", "max") if FUNCTIONS[n].derivative])
+def test_derivatives_at_kinks_are_those_of_the_table(name: str) -> None:
+    """By the reference, which derives them from the table, and by torch's own differentiation."""
+    term = f"{name}(x, 0.5 * (x + x))" if name in ("min", "max") else f"{name}(x)"
+    cell = Cell(f"h = {term} * w + 0.5 * h<t-1>")
+    slopes = []
+    for engine in ("reference", "torch-schedule"):
+        layer = Recurrent(cell, len(KINKS), len(KINKS), engine=engine).double()
+        layer.weights["w"].data.fill_(1.0)
+        x = torch.tensor([[KINKS]], dtype=torch.float64, requires_grad=True)
+        layer(x)[0].sum().backward()
+        assert x.grad is not None
+        slopes.append(x.grad.flatten().tolist())
+    assert slopes[0] == pytest.approx(slopes[1], abs=1e-12)
+
+
+def test_ties_go_to_the_second_and_what_is_no_number_stays() -> None:
+    nan = math.nan
+    for name in ("min", "max"):
+        a, b = torch.tensor([1.0, nan, 2.0], requires_grad=True), torch.tensor([1.0, 3.0, nan], requires_grad=True)
+        found = torch_engine.FUNCTIONS[name](a, b)
+        assert found[0] == 1.0 and found[1:].isnan().all()
+        found[0].backward()
+        assert a.grad is not None and b.grad is not None and (a.grad[0], b.grad[0]) == (0.0, 1.0)
