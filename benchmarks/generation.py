@@ -153,16 +153,8 @@ def target_lines(columns: Sequence[Rows]) -> list[str]:
     lines = []
     for where, must in (("L2", 6.0), ("L3", 1.5)):
         what = f"generation, float32, weights in {where}, against the LSTMCell loop"
-        lines.append(
-            " | ".join(
-                [
-                    f"| {what}",
-                    f">= {must:.2f}x | 90 % of the memory rate",
-                    *(_verdict(rows, where, must) for rows in columns),
-                ]
-            )
-            + " |"
-        )
+        verdicts = (_verdict(rows, where, must) for rows in columns)
+        lines.append(" | ".join([f"| {what}", f">= {must:.2f}x", "90 % of the memory rate", *verdicts]) + " |")
     return lines
 
 

@@ -18,7 +18,7 @@ from elman.model_config import describe_cell
 from elman.model_folder import write_model_folder
 from elman.readers import check_readable
 from elman.readers.cells import read_cell
-from elman.tasks.language_model_building import build_model, check_parameter_count, parameter_count
+from elman.tasks.language_model_building import build_model, checked_parameter_count
 from elman.tasks.language_model_measure import measure
 from elman.tasks.language_model_options import LanguageModelConfig, LanguageModelTraining
 from elman.tasks.model_card import language_model_card
@@ -57,13 +57,12 @@ class LanguageModelProblem:
         self.cell = read_cell(config.cell)
         check_readable(self.file)
         self.codec: TextCodec = build_codec([self.file], config.level, config.vocabulary_size, config.min_count)
-        check_parameter_count(self.codec.size, self.cell, config.resolved())
+        parameters = checked_parameter_count(self.codec.size, self.cell, config.resolved())
         store = TokenStore.build(self.file, self.codec, folder / "train")
         self.stores = {"train": store}
         self.training_tokens, self.validation_tokens = self._split(store, config, folder)
         if config.test is not None:
             self.stores["test"] = self._further(config.test, folder / "test")
-        parameters = parameter_count(self.codec.size, self.cell, config.resolved())
         self.config = config.resolved(len(self.training_tokens), parameters)
         self.streams = self._streams()
         self.model = build_model(self.codec.size, self.cell, self.config, seed)

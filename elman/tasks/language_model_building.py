@@ -46,10 +46,12 @@ def parameter_count(vocabulary_size: int, cell: Cell, config: LanguageModelConfi
     return total + vocabulary_size * (size + 1)
 
 
-def check_parameter_count(vocabulary_size: int, cell: Cell, config: LanguageModelConfig) -> None:
-    """Refuse absurd sizes before anything of them is allocated.
+def checked_parameter_count(vocabulary_size: int, cell: Cell, config: LanguageModelConfig) -> int:
+    """Return `parameter_count`, and refuse absurd sizes before anything of them is allocated.
 
     Raises:
         UsageError: there are more than two thousand million parameters.
     """
-    refuse_absurd_size(parameter_count(vocabulary_size, cell, config))
+    count = parameter_count(vocabulary_size, cell, config)
+    refuse_absurd_size(count)
+    return count

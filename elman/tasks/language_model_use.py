@@ -23,7 +23,7 @@ from elman.runtime.stepper import Stepper
 from elman.runtime.text_model import PrecisionLoss, Steps, TextModel
 from elman.storage import parse_json
 from elman.tasks.language_model import NAME, VOCABULARY, LanguageModelConfig
-from elman.tasks.language_model_building import build_model, check_parameter_count
+from elman.tasks.language_model_building import build_model, checked_parameter_count
 from elman.tasks.language_model_measure import measure
 from elman.tasks.language_model_steps import TorchSteps, stepper_of
 
@@ -136,7 +136,7 @@ def _described(folder: Path, config: dict[str, Any]) -> tuple[LanguageModel, Lan
     try:
         options = LanguageModelConfig(**values).resolved()
         cell = restored_cell(cell_values)
-        check_parameter_count(vocabulary, cell, options)
+        checked_parameter_count(vocabulary, cell, options)
         with torch.device("meta"):  # shapes without memory: the weights are checked before any is allocated
             return build_model(vocabulary, cell, options, seed=0), options
     except ModelFileError:

@@ -16,7 +16,7 @@ from elman.plans.native import available
 from elman.runtime.layer import Layer
 from elman.runtime.stepper import Stepper
 
-SEEDS = range(150)
+TRIED = 400
 LENGTHS = torch.tensor([6, 2, 5, 1])
 ENGINES = {"torch": 1e-9, "torch-schedule": 1e-9} | ({"cpu": 1e-4} if available() else {})
 """With the error that each may make: the first two run in float64."""
@@ -55,7 +55,7 @@ class Writer:
 
 
 def drawn(seed: int) -> elman.Recurrent | None:
-    """Return the reference of a random cell in float64; None where its equations are refused."""
+    """Return the reference of a random cell in float64; None where its equations are refused, as most are."""
     choose = random.Random(seed)
     try:
         cell = elman.Cell(Writer(choose).text())
@@ -63,6 +63,9 @@ def drawn(seed: int) -> elman.Recurrent | None:
         return elman.Recurrent(cell, *sizes, engine="reference", seed=seed).double()
     except (EquationError, ShapeError):
         return None
+
+
+SEEDS = [seed for seed in range(TRIED) if drawn(seed) is not None]
 
 
 def run(layer: elman.Recurrent, x: Tensor) -> list[Tensor]:
@@ -85,8 +88,8 @@ def differs(found: Tensor, wanted: Tensor) -> float:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_engines_agree_on_a_random_cell(seed: int) -> None:
-    if (reference := drawn(seed)) is None:
-        return
+    reference = drawn(seed)
+    assert reference is not None
     cell, width, hidden = reference.cell, reference.input_size, reference.hidden_size
     x = torch.randn(4, 6, width, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     wanted = run(reference, x)
@@ -101,8 +104,8 @@ def test_engines_agree_on_a_random_cell(seed: int) -> None:
 @pytest.mark.skipif(not available(), reason="the engine was not built")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_stepper_reads_a_random_cell_as_the_reference(seed: int) -> None:
-    if (reference := drawn(seed)) is None:
-        return
+    reference = drawn(seed)
+    assert reference is not None
     numbers = np.random.default_rng(seed)
     embedding = numbers.standard_normal((9, reference.input_size)).astype(np.float32)
     head = numbers.standard_normal((9, reference.output_size)).astype(np.float32)
@@ -119,4 +122,4 @@ def test_the_stepper_reads_a_random_cell_as_the_reference(seed: int) -> None:
 
 
 def test_most_random_cells_are_cells() -> None:
-    assert sum(drawn(seed) is not None for seed in SEEDS) > len(SEEDS) // 3
+    assert len(SEEDS) > TRIED // 3
