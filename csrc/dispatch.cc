@@ -14,6 +14,9 @@ namespace {
 #if defined(ELMAN_X86_TARGETS)
 // Whether the processor has tiles and bfloat16, and the system lets this process use them: it must be asked, once.
 bool ask_for_amx() {
+#if defined(ELMAN_EMULATE_TILES)
+  return __builtin_cpu_supports("avx512bf16");
+#else
   unsigned a, b, c, d;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
   const bool tiles = (d >> 24 & 1) && (d >> 22 & 1);
@@ -23,6 +26,7 @@ bool ask_for_amx() {
   return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
 #else
   return false;
+#endif
 #endif
 }
 

@@ -1,7 +1,8 @@
 """Checks of the engine that need builds of their own: `make check-native`, or `python csrc/checks/run.py`, on Linux.
 
 - address: the module with AddressSanitizer and UndefinedBehaviorSanitizer, under the tests of the engine and the
-  stepper; there every allocation can be made to fail, which tests/engines/cpu/test_memory.py does.
+  stepper; there every allocation can be made to fail, which tests/engines/cpu/test_memory.py does. The tiles of AMX are
+  emulated there, on processors with AVX-512-BF16: for those without tiles, and so that their reads and writes are seen.
 - threads: the programme of this folder with ThreadSanitizer.
 - aarch64: the same programme cross-compiled and emulated, where the compiler and the emulator are found.
 """
@@ -57,7 +58,7 @@ def library(name: str) -> str:
 
 def address() -> None:
     """Run the tests on a module with the sanitizers of addresses and undefined behaviour."""
-    folder = build("address", {"CMAKE_CXX_COMPILER": "g++", "ELMAN_SANITIZE": "address,undefined"})
+    folder = build("address", {"CMAKE_CXX_COMPILER": "g++", "ELMAN_SANITIZE": "address,undefined", "ELMAN_EMULATE_TILES": "ON"})
     (module,) = folder.glob("_engine*.so")
     do(
         # What the sanitizers say comes through a plain stream, which pytest must not catch.

@@ -6,35 +6,12 @@
 #define ELMAN_AVX512 1
 #define ELMAN_TARGET_NAMESPACE amx
 #include "../pairs.h"
+#include "../tiles.h"
 
 namespace elman::amx {
 namespace {
 
 using namespace pairs;
-
-// Instructions spelled out, each with a memory clobber: the intrinsics of gcc 12 lack it, and stores move past them.
-template <int T>
-inline void load_tile(const void* p, size_t stride) {
-  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(stride), "i"(T) : "memory");
-}
-template <int T>
-inline void store_tile(void* p, size_t stride) {
-  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(p), "r"(stride), "i"(T) : "memory");
-}
-template <int T>
-inline void zero_tile() {
-  asm volatile("tilezero %%tmm%c0" ::"i"(T));
-}
-template <int Sum, int A, int B>
-inline void multiply_tiles() {
-  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(Sum), "i"(A), "i"(B));
-}
-
-struct alignas(64) Configuration {
-  uint8_t palette = 1, start = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-};
 
 thread_local int configured = 0;  // 0: the tiles are released
 
@@ -42,17 +19,17 @@ thread_local int configured = 0;  // 0: the tiles are released
 void configure(int first, int second) {
   const int wanted = first * 32 + second;
   if (configured == wanted) return;
-  Configuration c;
+  tiles::Configuration c;
   const int rows[] = {first, first, second, second, first, second, 16, 16};
   for (int i = 0; i < 8; ++i) c.row_bytes[i] = 64, c.rows[i] = static_cast<uint8_t>(std::max(1, rows[i]));
-  asm volatile("ldtilecfg %0" ::"m"(c) : "memory");
+  tiles::use(c);
   configured = wanted;
 }
 
 void enter() {}
 
 void leave() {
-  if (configured) asm volatile("tilerelease" ::: "memory");
+  if (configured) tiles::release();
   configured = 0;
 }
 
@@ -61,24 +38,24 @@ template <int Halves>
 inline void multiply_block(int steps, Left a, const char* b, const Sink& sink) {
   const size_t from = sink.from_stride * sizeof(float), to = sink.to_stride * sizeof(float);
   if (sink.from) {
-    load_tile<0>(sink.from, from), load_tile<1>(sink.from + 16, from);
-    if constexpr (Halves == 2) load_tile<2>(sink.from + 16 * sink.from_stride, from), load_tile<3>(sink.from + 16 * sink.from_stride + 16, from);
+    tiles::load<0>(sink.from, from), tiles::load<1>(sink.from + 16, from);
+    if constexpr (Halves == 2) tiles::load<2>(sink.from + 16 * sink.from_stride, from), tiles::load<3>(sink.from + 16 * sink.from_stride + 16, from);
   } else {
-    zero_tile<0>(), zero_tile<1>();
-    if constexpr (Halves == 2) zero_tile<2>(), zero_tile<3>();
+    tiles::zero<0>(), tiles::zero<1>();
+    if constexpr (Halves == 2) tiles::zero<2>(), tiles::zero<3>();
   }
   for (; steps > 0; --steps, a.data += a.step, b += step_bytes) {
-    load_tile<6>(b, 64), load_tile<4>(a.data, a.row);
-    multiply_tiles<0, 4, 6>();
-    load_tile<7>(b + block_bytes, 64);
-    multiply_tiles<1, 4, 7>();
+    tiles::load<6>(b, 64), tiles::load<4>(a.data, a.row);
+    tiles::multiply<0, 4, 6>();
+    tiles::load<7>(b + block_bytes, 64);
+    tiles::multiply<1, 4, 7>();
     if constexpr (Halves == 2) {
-      load_tile<5>(a.data + 16 * a.row, a.row);
-      multiply_tiles<2, 5, 6>(), multiply_tiles<3, 5, 7>();
+      tiles::load<5>(a.data + 16 * a.row, a.row);
+      tiles::multiply<2, 5, 6>(), tiles::multiply<3, 5, 7>();
     }
   }
-  store_tile<0>(sink.to, to), store_tile<1>(sink.to + 16, to);
-  if constexpr (Halves == 2) store_tile<2>(sink.to + 16 * sink.to_stride, to), store_tile<3>(sink.to + 16 * sink.to_stride + 16, to);
+  tiles::store<0>(sink.to, to), tiles::store<1>(sink.to + 16, to);
+  if constexpr (Halves == 2) tiles::store<2>(sink.to + 16 * sink.to_stride, to), tiles::store<3>(sink.to + 16 * sink.to_stride + 16, to);
 }
 
 void multiply(const Product& p) {
