@@ -58,7 +58,9 @@ def library(name: str) -> str:
 
 def address() -> None:
     """Run the tests on a module with the sanitizers of addresses and undefined behaviour."""
-    folder = build("address", {"CMAKE_CXX_COMPILER": "g++", "ELMAN_SANITIZE": "address,undefined", "ELMAN_EMULATE_TILES": "ON"})
+    folder = build(
+        "address", {"CMAKE_CXX_COMPILER": "g++", "ELMAN_SANITIZE": "address,undefined", "ELMAN_EMULATE_TILES": "ON"}
+    )
     (module,) = folder.glob("_engine*.so")
     do(
         # What the sanitizers say comes through a plain stream, which pytest must not catch.

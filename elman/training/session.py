@@ -87,7 +87,7 @@ class Session:
         self.last: dict[str, Any] = {}
         self._saved_step: int | None = None
         self._started = clock()
-        self._seconds_before = 0.0
+        self._seconds_before = self._fraction_before = 0.0  # of the parts that this one resumes
         self._items = 0
         self._was_training = problem.model.training
 
@@ -127,6 +127,12 @@ class Session:
     def fraction(self) -> float:
         """Budget used, in [0, 1]."""
         return progress(self.config, self.state.step, self.epochs, self.seconds)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds to the end of the budget at the rate of this part; earlier ones may have run beside other work."""
+        done = self.fraction - self._fraction_before
+        return (self.seconds - self._seconds_before) * (1 - self.fraction) / done if done > 0 else None
 
     def reason_to_stop(self) -> str | None:
         """Return which budget is used up or that patience is, None to go on."""
@@ -175,6 +181,7 @@ class Session:
             if lost := log.truncate(size):
                 self.reporter.warn(f"{log.path} was shorter than at the checkpoint; {lost} bytes of records are lost")
         self._seconds_before, self._started = clock.seconds, self.clock()
+        self._fraction_before = self.fraction
 
     def _checkpoint_to_resume(self, resume: bool | Path) -> Path | None:
         if isinstance(resume, Path):
@@ -225,7 +232,6 @@ class Session:
 
     def _log_step(self, outcome: StepOutcome, rate: float) -> None:
         state = self.state
-        fraction, seconds = self.fraction, self.seconds
         self.reporter.step(
             StepReport(
                 step=state.step,
@@ -233,10 +239,10 @@ class Session:
                 loss=self._mean_loss(),
                 gradient_norm=outcome.gradient_norm,
                 learning_rate=rate,
-                items_per_second=self._items / max(1e-9, seconds - self._seconds_before),
+                items_per_second=self._items / max(1e-9, self.seconds - self._seconds_before),
                 unit=self.problem.unit,
-                fraction=fraction,
-                seconds_left=seconds * (1 - fraction) / fraction if fraction > 0 else None,
+                fraction=self.fraction,
+                seconds_left=self.seconds_left,
                 skipped=state.skipped,
             )
         )

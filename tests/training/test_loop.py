@@ -17,6 +17,7 @@ from elman.training.gradients import clip, take_step
 from elman.training.loop import flushes_denormals, numerics
 from elman.training.metrics_log import read_records
 from elman.training.optimizers import make_optimizer
+from elman.training.progress import StepReport
 from elman.training.snapshot import restore_weights
 from tests.training.tiny_problem import BATCHES, CONFIG, Tiny, TinyProblem, run_tiny
 
@@ -63,6 +64,33 @@ def test_minutes_end_training_by_the_clock_and_a_resumed_part_counts_what_was_us
     with RunFolder.open(quick_path / "run") as run:
         again = train(TinyProblem(), config, run, resume=True, clock=clock)
     assert again.steps == first.steps
+
+
+class Paced(SilentReporter):
+    """A clock that every step moves on."""
+
+    def __init__(self, seconds_a_step: float) -> None:
+        super().__init__()
+        self.now, self.seconds_a_step, self.reports = 0.0, seconds_a_step, list[StepReport]()
+
+    def step(self, report: StepReport) -> None:
+        self.now += self.seconds_a_step
+        self.reports.append(report)
+
+
+def test_the_time_that_is_left_is_told_at_the_rate_of_the_part_that_runs(quick_path: Path) -> None:
+    def part(steps: int, run: RunFolder, resume: bool, seconds_a_step: float) -> list[StepReport]:
+        config, paced = TrainingConfig(**{**CONFIG, "steps": steps}), Paced(seconds_a_step)
+        train(TinyProblem(), config, run, resume=resume, reporter=paced, clock=lambda: paced.now)
+        return paced.reports
+
+    with RunFolder.create(quick_path / "run", task="tiny", config={}, data={}) as run:
+        slow = part(10, run, resume=False, seconds_a_step=100.0)
+    assert slow[4].seconds_left == pytest.approx(400)  # four steps of 100 s are the half of ten steps' budget
+    with RunFolder.open(quick_path / "run") as run:
+        fast = part(40, run, resume=True, seconds_a_step=1.0)
+    assert fast[9].step == 20
+    assert fast[9].seconds_left == pytest.approx(18)  # a third of the 30 that were left took 9 s
 
 
 def test_evaluation_comes_every_n_steps_and_at_the_end(quick_path: Path) -> None:
