@@ -7,6 +7,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 #include <optional>
 #include <stdexcept>
@@ -82,7 +83,9 @@ class Stepper {
     expect(draws.streams() == written.shape(0), "draws: must be of as many streams");
     expect(temperature > 0.0 && top_k >= 0 && top_p >= 0.0 && never < model_->vocabulary, "write: temperature, top_k, top_p, never out of range");
     call.written = written.data(), call.draws = &draws;
-    call.choosing = {temperature, top_k, top_p, greedy, never};
+    // Where tokens are chosen subnormal numbers are zero: not a temperature, and for top_p all.
+    constexpr double least = std::numeric_limits<double>::min();
+    call.choosing = {std::max(temperature, least), top_k, top_p > 0.0 ? std::max(top_p, least) : 0.0, greedy, never};
     return run(call, threads);
   }
 

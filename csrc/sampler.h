@@ -54,9 +54,9 @@ class Chooser {
     }
     if (!numbers || !(std::fabs(largest) < INFINITY)) return false;
     values_.resize(count);
-    const double temperature = how.temperature, top = static_cast<double>(largest) / temperature;
+    const double temperature = how.temperature, top = static_cast<double>(largest);
     for (int64_t i = 0; i < count; ++i) {
-      const double x = static_cast<double>(logits[i]) / temperature - top;
+      const double x = (static_cast<double>(logits[i]) - top) / temperature;  // top / temperature may be infinite
       values_[i] = x < -700.0 ? 0.0 : small_exponential(x < -700.0 ? -700.0 : x > 0.0 ? 0.0 : x);
     }
     if (how.never >= 0) values_[how.never] = 0.0;

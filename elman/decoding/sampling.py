@@ -43,7 +43,8 @@ def choose(logits: Tensor, uniforms: Tensor, choice: Choice) -> Tensor:
         )
     if choice.greedy:
         return logits.argmax(dim=1)
-    probabilities = torch.softmax(logits.double() / choice.temperature, dim=1)
+    exact = logits.double()
+    probabilities = torch.softmax((exact - exact.amax(dim=1, keepdim=True)) / choice.temperature, dim=1)
     ranked, order = probabilities.sort(dim=1, descending=True, stable=True)
     if choice.top_k is not None:
         ranked[:, choice.top_k :] = 0.0
