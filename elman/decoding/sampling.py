@@ -33,18 +33,18 @@ def choose(logits: Tensor, uniforms: Tensor, choice: Choice) -> Tensor:
         Token numbers (B,).
 
     Raises:
-        DivergedError: a logit is not a number.
+        DivergedError: a logit is not a number, or the largest of a row is infinite.
     """
-    if torch.isnan(logits).any():
-        row = int(torch.isnan(logits).any(dim=1).nonzero()[0])
+    top = logits.amax(dim=1, keepdim=True)  # NaN where any is
+    if not top.isfinite().all():
+        row = int((~top.isfinite()).flatten().nonzero()[0])
         raise DivergedError(
-            f"choose: logits must be numbers; got NaN in row {row}",
+            f"choose: logits must be numbers; got NaN or infinity in row {row}",
             "the model has diverged; train it again with a lower learning rate",
         )
     if choice.greedy:
         return logits.argmax(dim=1)
-    exact = logits.double()
-    probabilities = torch.softmax((exact - exact.amax(dim=1, keepdim=True)) / choice.temperature, dim=1)
+    probabilities = torch.softmax((logits.double() - top) / choice.temperature, dim=1)
     ranked, order = probabilities.sort(dim=1, descending=True, stable=True)
     if choice.top_k is not None:
         ranked[:, choice.top_k :] = 0.0

@@ -139,6 +139,8 @@ def test_what_cannot_be_is_refused(make: Any, message: str) -> None:
     assert caught.value.message == message
 
 
-def test_a_diverged_model_is_told_apart() -> None:
-    with pytest.raises(DivergedError, match="logits must be numbers; got NaN in row 1"):
-        choose(torch.tensor([[0.0, 1.0], [math.nan, 1.0]]), torch.zeros(2), Choice())
+@pytest.mark.parametrize("row", [[math.nan, 1.0], [math.inf, 1.0], [-math.inf, -math.inf]])
+@pytest.mark.parametrize("choice", [Choice(), Choice(greedy=True)])
+def test_a_diverged_model_is_told_apart(row: list[float], choice: Choice) -> None:
+    with pytest.raises(DivergedError, match="logits must be numbers; got NaN or infinity in row 1"):
+        choose(torch.tensor([[0.0, 1.0], row]), torch.zeros(2), choice)
