@@ -139,7 +139,7 @@ def _checked_lengths(where: str, lengths: Tensor | Sequence[int], rows: int, ste
     counts = whole_numbers(where, lengths, rows)
     if torch.compiler.is_compiling():
         return torch.ops.elman.checked_lengths(counts, steps, where)  # type: ignore[no-any-return]
-    counts = counts.to("cpu", torch.int64)
+    counts = counts.to("cpu", torch.int64, copy=True)  # the way back reads them; the caller's may be others by then
     return None if _shortest(where, counts, steps) == steps else counts
 
 

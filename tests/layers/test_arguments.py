@@ -148,6 +148,18 @@ def test_every_way_to_give_lengths() -> None:
     assert torch.equal(y, wanted) and torch.equal(listed.c, state.c)
 
 
+@pytest.mark.parametrize("engine", ["auto", "torch", "reference"])
+@pytest.mark.parametrize("kind", [torch.tensor, np.array])
+def test_the_way_back_knows_the_lengths_that_there_were(kind: Callable[[list[int]], object], engine: str) -> None:
+    """A loop may fill one tensor of lengths anew for each batch before it differentiates."""
+    layer, x = gru(seed=0, engine=engine), torch.randn(3, 6, 4).requires_grad_()
+    lengths = kind([6, 3, 2])
+    (wanted,) = torch.autograd.grad(layer(x, lengths=lengths)[0].sum(), x)
+    y, _ = layer(x, lengths=lengths)
+    lengths[1], lengths[2] = 2, 3  # type: ignore[index]
+    assert torch.equal(torch.autograd.grad(y.sum(), x)[0], wanted)
+
+
 @pytest.mark.parametrize("name", ["gru", "lstm"])
 @pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2], [2, 3, 1, 0]])
 def test_lists_come_back_in_the_callers_order(name: str, order: list[int]) -> None:
