@@ -41,7 +41,7 @@ class _Call:
         self.count = x.shape[0] * x.shape[1] if batch_sizes is None else x.shape[0]
         self.threads = self.runner.threads(self.count)
         self.x = self.rows(dense(x))
-        begin = start or [torch.zeros(directions, self.sequences, size) for size in self.layer.state_sizes]
+        begin = start or [x.new_zeros(directions, self.sequences, size) for size in self.layer.state_sizes]
         self.start = [state.contiguous() for state in begin]
         arrays = self.layer.arrays
         self.of_torch = [weights[d * arrays : (d + 1) * arrays] for d in range(directions)]

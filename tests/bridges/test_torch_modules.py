@@ -156,6 +156,18 @@ def test_reparametrised_weights_learn(change: Callable[[nn.Module], Any]) -> Non
     assert torch.allclose(*found, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_layers_are_of_their_parameters_type_whatever_torchs_default_is(kind: str) -> None:
+    ours, theirs = pair(kind, num_layers=2, bidirectional=True)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found, wanted = ours(x().float())[0], theirs(x().float())[0]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert ours.left_to_torch is None and found.dtype == torch.float32
+    assert torch.allclose(found, wanted, atol=1e-6)
+
+
 def test_steps_notice_every_update() -> None:
     """One step at a time the weights stay packed between calls; an optimiser's update must not be missed."""
     ours, theirs = pair("lstm")
