@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from elman.bridges.gates import Kind, Layer, engine_weights, runner, torch_gradients
-from elman.engines.cpu.operators import dense
+from elman.engines.cpu.operators import dense, ready
 from elman.engines.cpu.runners import empty
 
 
@@ -42,10 +42,10 @@ class _Call:
         self.threads = self.runner.threads(self.count)
         self.x = self.rows(dense(x))
         begin = start or [x.new_zeros(directions, self.sequences, size) for size in self.layer.state_sizes]
-        self.start = [state.contiguous() for state in begin]
+        self.start = ready(begin)
         arrays = self.layer.arrays
-        self.of_torch = [weights[d * arrays : (d + 1) * arrays] for d in range(directions)]
-        self.weights = [engine_weights(self.layer, list(part)) for part in self.of_torch]
+        self.of_torch = [ready(weights[d * arrays : (d + 1) * arrays]) for d in range(directions)]
+        self.weights = [engine_weights(self.layer, part) for part in self.of_torch]
 
     def rows(self, rows: Tensor, direction: int | None = None) -> Tensor:
         """Rows of torch's as the engine takes them: all columns, or those of a direction."""

@@ -66,6 +66,26 @@ def test_inputs_of_any_strides_are_read_in_place() -> None:
         assert torch.allclose(ours(x)[0], theirs(x)[0], atol=1e-6)
 
 
+@pytest.mark.parametrize("steps", [1, STEPS])
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_of_any_strides_are_read(kind: str, steps: int) -> None:
+    """One step of four rows keeps its packed weights, and so looks at them another way."""
+    ours, theirs = pair(kind, num_layers=2)
+    for layer in (ours, theirs):
+        for name, weight in list(layer.named_parameters()):
+            turned = (
+                weight.detach().t().contiguous().t() if weight.dim() == 2 else weight.detach()[:1].expand_as(weight)
+            )
+            setattr(layer, name, nn.Parameter(turned))
+    x = torch.linspace(-1, 1, steps * 12).view(steps, 4, 3)
+    for layer in (ours, theirs):
+        layer(x)[0].pow(2).sum().backward()
+    with torch.no_grad():
+        assert torch.allclose(ours(x)[0], theirs(x)[0], atol=1e-6) and ours.left_to_torch is None
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(a.grad, b.grad, atol=1e-5)
+
+
 def test_a_second_way_back_gives_the_same() -> None:
     ours, _ = pair("lstm", bidirectional=True)
     leaf, x = rows("packed", False)

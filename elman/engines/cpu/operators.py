@@ -102,7 +102,8 @@ def _rows(x: Tensor, lengths: Tensor | None) -> int:
     return x.shape[0] * x.shape[1] if lengths is None else int(lengths.sum())
 
 
-def _ready(tensors: Sequence[Tensor]) -> list[Tensor]:
+def ready(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return tensors as the engine reads them: without gaps."""
     return [t.contiguous() for t in tensors]
 
 
@@ -121,7 +122,7 @@ class _Call:
     ) -> None:
         self.runner, self.reverse = runner, reverse
         self.x, self.lengths = dense(x), None if lengths is None else lengths.cpu().contiguous()
-        self.weights, self.start, self.masks = _ready(weights), _ready(start), _ready(masks)
+        self.weights, self.start, self.masks = ready(weights), ready(start), ready(masks)
         self.rows = _rows(x, lengths)
         self.threads = runner.threads(self.rows)
 
