@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from elman.bridges.gates import Kind, Layer, engine_weights, runner, torch_gradients
-from elman.engines.cpu.operators import dense, ready
+from elman.engines.cpu.operators import dense, ready, whole
 from elman.engines.cpu.runners import empty
 
 
@@ -129,7 +129,7 @@ def layer_backward(
     call = _Call(x, batch_sizes, start, weights, kind, True)
     want_start, want_weights = wanted[1 : 1 + len(start)], wanted[1 + len(start) :]
     dy = None if dy is None else dense(dy)
-    d_final = [None if d is None else d.contiguous() for d in d_final]
+    d_final = [None if d is None else whole(d) for d in d_final]
     dx = empty(*x.shape) if wanted[0] else None
     d_start = [empty(*s.shape) if want else None for s, want in zip(start, want_start, strict=True)]
     d_weights: list[Tensor | None] = []

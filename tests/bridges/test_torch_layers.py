@@ -66,6 +66,15 @@ def test_inputs_of_any_strides_are_read_in_place() -> None:
         assert torch.allclose(ours(x)[0], theirs(x)[0], atol=1e-6)
 
 
+def test_signs_that_torch_keeps_beside_the_numbers_count() -> None:
+    ours, theirs = pair("gru")
+    x, h, w = torch.randn(STEPS, 4, 3), torch.randn(1, 4, 5), torch.randn(15, 5)
+    wanted = theirs(-x, -h)[0]
+    assert torch.allclose(ours(torch._neg_view(x), torch._neg_view(h))[0], wanted, atol=1e-6)
+    found = [torch.func.functional_call(m, {"weight_hh_l0": torch._neg_view(w)}, (x,))[0] for m in (ours, theirs)]
+    assert torch.allclose(*found, atol=1e-6) and ours.left_to_torch is None
+
+
 @pytest.mark.parametrize("steps", [1, STEPS])
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_of_any_strides_are_read(kind: str, steps: int) -> None:

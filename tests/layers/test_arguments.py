@@ -180,6 +180,13 @@ def test_full_lengths_are_no_lengths() -> None:
     assert torch.equal(layer(x, lengths=[3, 3])[0], layer(x)[0])
 
 
+def test_signs_that_torch_keeps_beside_the_numbers_count() -> None:
+    layer, x, start = Recurrent("gru", 3, 4), torch.randn(2, 5, 3), torch.randn(2, 4)
+    assert torch.equal(
+        layer(torch._neg_view(x), None, {"c": torch._neg_view(start)})[0], layer(-x, None, {"c": -start})[0]
+    )
+
+
 def test_learned_initial_state() -> None:
     layer = Recurrent("lstm", 4, 5, learn_initial_state=True, seed=0)
     assert {"initial_c", "initial_h"} <= set(layer.state_dict())

@@ -95,7 +95,12 @@ def run_registered(
 
 def dense(rows: Tensor) -> Tensor:
     """Return rows (..., S) whose components follow one another; sequences and steps may be any distance apart."""
-    return rows if rows.stride(-1) == 1 else rows.contiguous()
+    return rows.resolve_neg() if rows.stride(-1) == 1 else whole(rows)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Return a tensor as the engine reads it: without gaps, and without a sign that torch keeps beside the numbers."""
+    return tensor.resolve_neg().contiguous()
 
 
 def _rows(x: Tensor, lengths: Tensor | None) -> int:
@@ -103,8 +108,8 @@ def _rows(x: Tensor, lengths: Tensor | None) -> int:
 
 
 def ready(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return tensors as the engine reads them: without gaps."""
-    return [t.contiguous() for t in tensors]
+    """Return tensors as the engine reads them; see `whole`."""
+    return [whole(t) for t in tensors]
 
 
 class _Call:
@@ -186,7 +191,7 @@ def _backward(
     d_start = [empty(*s.shape) if want else None for s, want in zip(start, want_start, strict=True)]
     if workspace[0]:  # derivatives have overwritten the values: a second way back needs them again
         call.forward(workspace)
-    arriving = [None if d is None else d.contiguous() for d in d_final]
+    arriving = [None if d is None else whole(d) for d in d_final]
     runner.native.backward(
         call.weights, runner.packed(call.weights, True, call.rows), workspace, x, call.lengths, call.start, call.masks,
         None if dy is None else dense(dy), arriving, dx if has_dx else None, d_weights, d_start, reverse, call.threads,
