@@ -9,7 +9,7 @@ from torch import Tensor
 
 from elman.bridges.gates import Kind, Layer, engine_weights, runner, torch_gradients
 from elman.engines.cpu.operators import dense, ready, whole
-from elman.engines.cpu.runners import empty
+from elman.engines.cpu.runners import empty, in_line
 
 
 def layer_of(kind: Kind, weights: Sequence[Tensor]) -> Layer:
@@ -128,6 +128,7 @@ def layer_backward(
     """
     call = _Call(x, batch_sizes, start, weights, kind, True)
     want_start, want_weights = wanted[1 : 1 + len(start)], wanted[1 + len(start) :]
+    kept = [in_line(workspace) for workspace in kept]
     dy = None if dy is None else dense(dy)
     d_final = [None if d is None else whole(d) for d in d_final]
     dx = empty(*x.shape) if wanted[0] else None

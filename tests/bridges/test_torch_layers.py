@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from elman.plans.native import available
@@ -102,6 +102,20 @@ def test_a_second_way_back_gives_the_same() -> None:
     first = torch.autograd.grad(total, [leaf, *ours.parameters()], retain_graph=True)
     second = torch.autograd.grad(total, [leaf, *ours.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hooks_may_bring_saved_tensors_back_anywhere_in_memory(kind: str) -> None:
+    ours, theirs = pair(kind, bidirectional=True)
+    with torch.autograd.graph.saved_tensors_hooks(elsewhere, lambda place: place):
+        found = run(ours, "padded")
+    assert_close(found, run(theirs, "padded"))
+
+
+def elsewhere(tensor: Tensor) -> Tensor:
+    """Return the same numbers, off the start of a cache line by a few of them."""
+    room = torch.empty(tensor.numel() + 5, dtype=tensor.dtype)
+    return room[5:].view(tensor.shape).copy_(tensor)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from elman.engines.cpu.moment import untraced, unwatched
-from elman.engines.cpu.runners import Choice, Program, Runner, empty, runner_of
+from elman.engines.cpu.runners import Choice, Program, Runner, empty, in_line, runner_of
 from elman.equations import Cell
 
 
@@ -184,7 +184,7 @@ def _backward(
 ) -> Gradients:
     """Run back. `wanted` says for x, each parameter and each initial state in turn whether its derivative is."""
     call = _Call(runner, x, lengths, weights, start, masks, reverse)
-    x, has_dx = call.x, runner.compiled.gradient_of_x
+    x, workspace, has_dx = call.x, in_line(workspace), runner.compiled.gradient_of_x
     want_x, want_weights, want_start = wanted[0], wanted[1 : 1 + len(weights)], wanted[1 + len(weights) :]
     dx = (empty(*x.shape) if has_dx else empty(*x.shape).zero_()) if want_x else None
     d_weights = [empty(*w.shape).zero_() if want else None for w, want in zip(weights, want_weights, strict=True)]

@@ -23,6 +23,9 @@ SMALL = 16
 WORTH_A_THREAD = 1 << 19
 """Multiply-adds a thread must have to do before it is woken."""
 
+_LINE = 64
+"""Bytes of a cache line."""
+
 
 @dataclass
 class Runner:
@@ -145,3 +148,11 @@ def runner_of(text: str, keep: bool) -> Runner:
 def empty(*shape: int) -> Tensor:
     """Return a tensor of arbitrary contents in the engine's memory."""
     return torch.utils.dlpack.from_dlpack(engine.floats(shape))
+
+
+def in_line(workspace: Tensor) -> Tensor:
+    """Return a workspace as it lay on the way forward, at the start of a cache line: the engine counts from there.
+
+    Hooks on saved tensors may bring it back at another distance from one, as NumPy's arrays are.
+    """
+    return workspace if workspace.data_ptr() % _LINE == 0 else empty(*workspace.shape).copy_(workspace)

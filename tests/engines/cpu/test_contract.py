@@ -16,6 +16,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import elman
 from elman.cells import cells
@@ -191,3 +192,19 @@ def test_a_second_way_back_gives_the_same() -> None:
     first = torch.autograd.grad(y.square().sum(), leaves, retain_graph=True)
     second = torch.autograd.grad(y.square().sum(), leaves)
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_hooks_may_bring_saved_tensors_back_anywhere_in_memory() -> None:
+    """As hooks do that keep what was saved in arrays of NumPy: those begin anywhere within a cache line."""
+    cell, weights, x, lengths, state = big("gru")
+    leaves, found = [x, *weights.values()], []
+    for hook in (lambda saved: saved, _elsewhere):
+        with torch.autograd.graph.saved_tensors_hooks(hook, lambda place: place):
+            y, _ = CpuEngine().run(cell, weights, x, lengths, state, {}, False)
+        found.append(torch.autograd.grad(y.square().sum(), leaves))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def _elsewhere(tensor: Tensor) -> Tensor:
+    room = torch.empty(tensor.numel() + 5, dtype=tensor.dtype)
+    return room[5:].view(tensor.shape).copy_(tensor)
