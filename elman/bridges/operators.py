@@ -68,9 +68,11 @@ def _through_torch(
     wanted: Sequence[bool],
 ) -> list[Tensor | None]:
     """Derivatives that can be differentiated again (create_graph=True): torch's own."""
-    y, *final = run_torch(x, batch_sizes, start, weights, kind)
+    # Views, as a tensor may stand in several places, and each has a derivative of its own.
+    x, *others = places = [t.view_as(t) for t in (x, *start, *weights)]
+    y, *final = run_torch(x, batch_sizes, others[: len(start)], others[len(start) :], kind)
     outputs = [(o, g) for o, g in zip((y, *final), gradients, strict=True) if g is not None]
-    inputs = [t for t, want in zip((x, *start, *weights), wanted, strict=True) if want]
+    inputs = [t for t, want in zip(places, wanted, strict=True) if want]
     found = iter(
         torch.autograd.grad(
             [o for o, _ in outputs], inputs, [g for _, g in outputs], create_graph=True, allow_unused=True

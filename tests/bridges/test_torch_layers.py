@@ -130,6 +130,20 @@ def test_gradients_can_be_differentiated_again(kind: str) -> None:
     assert_close({str(k): v for k, v in found[0].items()}, {str(k): v for k, v in found[1].items()}, 1e-4)
 
 
+def test_second_derivatives_count_a_shared_tensor_once_a_place() -> None:
+    found = []
+    for layer in pair("lstm", bidirectional=True):
+        layer.bias_hh_l0 = layer.bias_ih_l0
+        layer.weight_hh_l0_reverse = layer.weight_hh_l0
+        start = torch.linspace(-1, 1, 2 * 4 * 5).view(2, 4, 5).requires_grad_()
+        leaves = [start, *layer.parameters()]
+        y = layer(rows("padded", False)[1], (start, start))[0]
+        slopes = torch.autograd.grad(y.pow(2).sum(), leaves, create_graph=True)
+        again = torch.autograd.grad(sum(s.pow(2).sum() for s in slopes), leaves)
+        found.append({str(n): s.detach() for n, s in enumerate([*slopes, *again])})
+    assert_close(found[0], found[1], 1e-4)
+
+
 def test_only_what_is_asked_for_gets_a_gradient() -> None:
     ours, theirs = pair("lstm")
     for layer in (ours, theirs):
