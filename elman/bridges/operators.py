@@ -50,7 +50,7 @@ class _Eager(torch.autograd.Function):
         start, weights = tensors[: ctx.states], tensors[ctx.states :]
         wanted = [ctx.needs_input_grad[0], *ctx.needs_input_grad[4:]]
         call = x, ctx.batch_sizes, start, weights, ctx.kind
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or not all(d is None or torch._C._has_storage(d) for d in (dy, *d_final)):
             dx, *others = _through_torch([dy, *d_final], *call, wanted)
         else:
             dx, d_start, d_weights = _backward(dy, d_final, kept, *call, wanted)
@@ -67,15 +67,18 @@ def _through_torch(
     kind: Kind,
     wanted: Sequence[bool],
 ) -> list[Tensor | None]:
-    """Derivatives that can be differentiated again (create_graph=True): torch's own."""
-    # Views, as a tensor may stand in several places, and each has a derivative of its own.
-    x, *others = places = [t.view_as(t) for t in (x, *start, *weights)]
-    y, *final = run_torch(x, batch_sizes, others[: len(start)], others[len(start) :], kind)
+    """Torch's own derivatives: those that can be differentiated again (create_graph=True), and those of many gradients
+    at once (is_grads_batched=True), which stand behind tensors without memory."""
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Views, as a tensor may stand in several places, and each has a derivative of its own.
+        x, *others = places = [t.view_as(t) for t in (x, *start, *weights)]
+        y, *final = run_torch(x, batch_sizes, others[: len(start)], others[len(start) :], kind)
     outputs = [(o, g) for o, g in zip((y, *final), gradients, strict=True) if g is not None]
     inputs = [t for t, want in zip(places, wanted, strict=True) if want]
     found = iter(
         torch.autograd.grad(
-            [o for o, _ in outputs], inputs, [g for _, g in outputs], create_graph=True, allow_unused=True
+            [o for o, _ in outputs], inputs, [g for _, g in outputs], create_graph=again, allow_unused=True
         )
     )
     return [next(found) if want else None for want in wanted]

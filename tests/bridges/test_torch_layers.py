@@ -144,6 +144,21 @@ def test_second_derivatives_count_a_shared_tensor_once_a_place() -> None:
     assert_close(found[0], found[1], 1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # of torch, which has no rule for its own kernel
+@pytest.mark.parametrize("form", ["padded", "packed"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_gradients_at_once_are_those_of_torch(kind: str, form: str) -> None:
+    found = []
+    for layer in pair(kind, bidirectional=True):
+        leaf, x = rows(form, False)
+        outputs, directions = flat(layer(x)), torch.Generator().manual_seed(1)
+        many = [torch.randn(3, *o.shape, generator=directions) for o in outputs]
+        slopes = torch.autograd.grad(outputs, [leaf, *layer.parameters()], many, is_grads_batched=True)
+        assert not any(s.requires_grad for s in slopes)
+        found.append({str(n): s for n, s in enumerate(slopes)})
+    assert_close(*found)
+
+
 def test_only_what_is_asked_for_gets_a_gradient() -> None:
     ours, theirs = pair("lstm")
     for layer in (ours, theirs):
