@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from elman.engines.cpu import CpuEngine
-from elman.engines.cpu.moment import in_halves
+from elman.engines.cpu.moment import in_halves, transform
 from elman.engines.fused import TorchFusedEngine, fits, require_fused
 from elman.engines.recognise import recognise
 from elman.engines.reference import ReferenceEngine
@@ -60,8 +60,9 @@ ENGINES: dict[str, Engine] = {
 """Engines by the name that `layer.engine` reports."""
 
 CHOICES = ("auto", "reference", "cpu", "torch", "torch-schedule", "torch-fused")
-"""What a caller may ask for. "auto" takes the C++ engine for float32 on the CPU, and "torch" for everything else;
-"torch" takes the fused kernels where the equations are exactly theirs."""
+"""What a caller may ask for. "auto" takes the C++ engine for float32 on the CPU, and "torch" for everything else, but
+"torch-schedule" under transforms of torch.func and in forward mode; "torch" takes the fused kernels where the equations
+are exactly theirs."""
 
 PRECISIONS = ("float32", "bf16")
 """Of products. "bf16" takes the nearest numbers of bfloat16 for their factors and adds up in float32; everything else
@@ -97,6 +98,8 @@ def choose(
     if precision == "bf16":
         _require_bf16(name, like)
     halves = precision == "bf16" or (like is not None and like.device.type == "cpu" and in_halves())
+    if name == "auto" and precision == "float32" and transform():
+        return ENGINES["torch-schedule"]  # of operations that torch can transform, as it cannot all of its kernels
     if name == "cpu" or (name == "auto" and available() and _fits_cpu(like, halves)):
         return ENGINES["cpu-bf16" if halves else "cpu"]
     if name in ("auto", "torch"):

@@ -11,7 +11,7 @@ from elman import randomness
 from elman.cells import cells
 from elman.engines import Engine, choose
 from elman.engines.cpu import CpuEngine
-from elman.engines.cpu.moment import constant_while_compiling
+from elman.engines.cpu.moment import constant_while_compiling, transform
 from elman.engines.cpu.operators import run_registered
 from elman.engines.torch_engine import BoundCell, bind
 from elman.equations import Cell
@@ -245,7 +245,7 @@ class Recurrent(nn.Module):
             got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
             raise ShapeError(f"{self._where}: x must have shape (B, I) with I = {self.input_size}; got {got}")
         whole = self._engine(self.cell, 1, x).name in ("reference", "cpu", "cpu-bf16")
-        if torch.is_grad_enabled() or whole or self.regularisers.act(self.training):
+        if torch.is_grad_enabled() or whole or transform() or self.regularisers.act(self.training):
             y, after = self(x.unsqueeze(1), None, state)
             return y.squeeze(1), after
         prepare(self._where, x.unsqueeze(1), None, self.input_size, self._like())

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from elman.engines.cpu.moment import transform
 from elman.engines.cpu.operators import run_cell
 from elman.engines.cpu.runners import Choice, Program
 from elman.engines.sizes import widths
@@ -53,8 +54,10 @@ class CpuEngine:
         Under torch's autocast inputs and states may come in another type; results are float32 all the same.
 
         Raises:
-            UsageError: a tensor is not of float32 on the processor.
+            UsageError: a tensor is not of float32 on the processor, or a transform of torch.func or forward mode is at
+                work.
         """
+        self._require_no_transform()
         if torch.is_autocast_enabled("cpu"):
             x, state, masks = x.float(), _single(state), _single(masks)
         if not takes(x, {**weights, **state, **masks}):
@@ -75,8 +78,19 @@ class CpuEngine:
             shapes: Of every parameter by name, in order.
             sizes: Value of every size symbol.
             widths: Components of input, states and masks by name.
+
+        Raises:
+            UsageError: a transform of torch.func or forward mode is at work.
         """
+        self._require_no_transform()
         return Program(cell, shapes, sizes, widths, self._choice).text()
+
+    def _require_no_transform(self) -> None:
+        if (at_work := transform()) is not None:
+            raise UsageError(
+                f"engine {self.name!r}: must run where torch asks for derivatives by its way back alone; {at_work}",
+                "use engine='auto' and float32, or engine='torch-schedule'",
+            )
 
 
 def _single(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

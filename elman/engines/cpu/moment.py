@@ -18,14 +18,19 @@ def in_halves() -> bool:
     return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
 
 
+def transform() -> str | None:
+    """Return what is at work that the engine has no derivative or batch for; None for nothing."""
+    if torch._C._are_functorch_transforms_active():
+        return "a transform of torch.func is at work"
+    return "derivatives in forward mode are at work" if forward_ad._current_level >= 0 else None
+
+
 def watcher() -> str | None:
     """Return who wants to see the operations of this moment besides a compiler; None when nobody does."""
     if torch._C._get_tracing_state() is not None:
         return "the traced program is to run without Elman"
-    if torch._C._are_functorch_transforms_active():
-        return "a transform of torch.func is at work"
-    if forward_ad._current_level >= 0:
-        return "derivatives in forward mode are at work"
+    if (at_work := transform()) is not None:
+        return at_work
     if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
         return "a mode watches every operation"
     return None
