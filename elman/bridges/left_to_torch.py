@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from elman.engines.cpu.moment import in_halves, watcher
+from elman.engines.cpu.moment import constant_while_compiling, in_halves, transform, watcher
 from elman.plans.native import MISSING, available
 
 
@@ -40,6 +40,7 @@ def _because_of_the_moment() -> str | None:
         return f"autocast to {torch.get_autocast_dtype('cpu')} is on"
     if torch.compiler.is_exporting():
         return "the exported program is to run without Elman"
-    if torch.compiler.is_compiling():
-        return None
-    return watcher()
+    return _transform() if torch.compiler.is_compiling() else watcher()
+
+
+_transform = constant_while_compiling(transform)

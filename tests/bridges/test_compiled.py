@@ -99,6 +99,23 @@ def test_one_graph_under_autocast_gives_the_same() -> None:
     assert torch.equal(found, wanted) and found.dtype == torch.bfloat16 and not torch.equal(found.float(), layer(x)[0])
 
 
+@pytest.mark.parametrize("kind", ["gru", "rnn tanh"])
+@torch._dynamo.config.patch(allow_rnn=True)
+def test_transforms_within_a_graph_are_left_to_torch(kind: str) -> None:
+    torch._dynamo.reset()
+    ours, theirs = pair(kind)
+    x = rows("padded", False)[0].detach()
+
+    def transformed(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        slope = torch.func.grad(lambda given: ours(given)[0].square().sum())(rows)
+        return slope, torch.func.jvp(lambda given: ours(given)[0], (rows,), (torch.ones_like(rows),))[1]
+
+    found = torch.compile(transformed, fullgraph=True, backend="aot_eager")(x)
+    assert torch.allclose(found[0], torch.func.grad(lambda given: theirs(given)[0].square().sum())(x), atol=1e-5)
+    wanted = torch.func.jvp(lambda given: theirs(given)[0], (x,), (torch.ones_like(x),))[1]
+    assert wanted.any() and torch.allclose(found[1], wanted, atol=1e-5)
+
+
 def _replica(rank: int, folder: str) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
