@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from elman.bridges.left_to_torch import because_of_parameters
-from elman.bridges.torch import GRU, LSTM, RNN, OnEngine, weights_of
+from elman.bridges.torch import GRU, LSTM, RNN, OnEngine, held_by
 from elman.errors import UsageError
 
 _SUCCESSOR: dict[type, type[OnEngine]] = {nn.LSTM: LSTM, nn.GRU: GRU, nn.RNN: RNN}
@@ -102,7 +102,7 @@ def _reason(module: nn.Module) -> str | None:
         return "its forward was replaced on the object"
     if parametrize.type_before_parametrizations(module) not in _SUCCESSOR:
         return f"{type(module).__name__} is a class of its own"
-    return because_of_parameters(weights_of(module))
+    return because_of_parameters(held_by(module))
 
 
 def _successor(module: nn.Module) -> type:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence
 
 from elman.bridges.gates import Kind
@@ -35,14 +36,14 @@ class OnEngine(nn.RNNBase if TYPE_CHECKING else object):  # type: ignore[misc]
     def engine(self) -> str:
         """Who runs the layer with its present parameters: "cpu", Elman's engine, "cpu-bf16" where autocast asks for it,
         or "torch"."""
-        if because_of_parameters(weights_of(self)):
+        if because_of_parameters(held_by(self)):
             return "torch"
         return "cpu-bf16" if in_halves() else "cpu"
 
     @property
     def left_to_torch(self) -> str | None:
         """Why torch runs the layer with its present parameters, or ran its last call; None where the engine does."""
-        return because_of_parameters(weights_of(self)) or self.__dict__.get("_left_to_torch")
+        return because_of_parameters(held_by(self)) or self.__dict__.get("_left_to_torch")
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Run the layer; arguments and values are those of torch's layer of this name."""
@@ -97,6 +98,17 @@ def weights_of(layer: nn.RNNBase) -> list[Tensor]:
     names, found = layer._flat_weights_names, layer._parameters
     weights = [found.get(name) for name in names]
     return [getattr(layer, n) if w is None else w for n, w in zip(names, weights, strict=True)]
+
+
+def held_by(layer: nn.RNNBase) -> list[Tensor]:
+    """Return a layer's parameters, or what they are made of: to make them may draw numbers or move a running value."""
+    held: list[Tensor] = []
+    for name in layer._flat_weights_names:
+        if parametrize.is_parametrized(layer, name):
+            held += layer.parametrizations[name].parameters(recurse=False)  # type: ignore[index,union-attr]
+        else:
+            held.append(getattr(layer, name))
+    return held
 
 
 class _Call:

@@ -8,7 +8,7 @@ import pickle
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch.nn.utils import parametrizations, parametrize
 
 import elman
 from elman.bridges.accelerate import Report
@@ -165,6 +165,27 @@ def test_parametrised_layers_stay_parametrised() -> None:
     assert not torch.allclose(layer(x)[0], before, atol=1e-3)
     parametrize.remove_parametrizations(layer, "weight_hh_l0")
     assert type(layer) is elman.torch.LSTM
+
+
+class Dropped(nn.Module):
+    """A parametrisation that draws numbers."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return nn.functional.dropout(weight, 0.5)
+
+
+def test_a_look_at_a_parametrised_layer_changes_nothing() -> None:
+    """Spectral norm makes a step of its power iteration, and dropout draws, each time that the weight is made."""
+    layer = nn.LSTM(3, 4)
+    parametrizations.spectral_norm(layer, "weight_ih_l0")
+    parametrize.register_parametrization(layer, "weight_hh_l0", Dropped())
+    before, draws = copy.deepcopy(layer.state_dict()), torch.get_rng_state()
+    report = elman.accelerate(layer)
+    assert len(report.replaced) == 1 and "engine='cpu'" in repr(layer)
+    assert layer.engine == "cpu" and layer.left_to_torch is None
+    assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), draws)
+    assert layer.double().engine == "torch" and layer.left_to_torch == "a parameter is torch.float64 on cpu"
 
 
 def test_an_accelerated_model_is_copied_and_pickled() -> None:
