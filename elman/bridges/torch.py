@@ -32,6 +32,8 @@ OF_TORCH = (nn.LSTM, nn.GRU, nn.RNN)
 class OnEngine(nn.RNNBase if TYPE_CHECKING else object):  # type: ignore[misc]
     """What the layers here have in common; stands before one of torch's classes."""
 
+    __jit_unused_properties__ = [*nn.RNNBase.__jit_unused_properties__, "engine", "left_to_torch"]  # noqa: RUF012
+
     @property
     def engine(self) -> str:
         """Who runs the layer with its present parameters: "cpu", Elman's engine, "cpu-bf16" where autocast asks for it,
@@ -65,7 +67,9 @@ class OnEngine(nn.RNNBase if TYPE_CHECKING else object):  # type: ignore[misc]
         return f"{super().extra_repr()}, engine={self.engine!r}"
 
     def __prepare_scriptable__(self) -> nn.Module:
-        """Return what torch.jit.script compiles: torch's own layer with these parameters."""
+        """Return what torch.jit.script compiles: torch's own layer with these parameters, or a forward of one's own."""
+        if type(self).forward is not OnEngine.forward:
+            return self
         plain: nn.Module = copy.copy(self)
         plain.__class__ = next(c for c in type(self).__mro__ if c in OF_TORCH)
         return plain

@@ -191,6 +191,17 @@ def test_scripted_and_traced_models_run_without_elman() -> None:
     assert torch.allclose(scripted(x()), wanted, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_scripted_class_of_ones_own_keeps_its_forward() -> None:
+    class Doubled(elman.torch.GRU):
+        def forward(self, input: Tensor) -> Tensor:
+            return input * 2
+
+    assert torch.equal(torch.jit.script(Doubled(3, 5))(x()), x() * 2)
+    scripted = torch.jit.script(nn.Sequential(Doubled(3, 5)))
+    assert torch.equal(scripted(x()), x() * 2)
+
+
 class _First(nn.Module):
     def forward(self, pair: tuple[Tensor, Tensor]) -> Tensor:
         return pair[0]
