@@ -11,7 +11,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence
 
@@ -60,7 +60,14 @@ class OnEngine(nn.RNNBase if TYPE_CHECKING else object):  # type: ignore[misc]
         reason = because_of_parameters(weights) or because_of_input(call.tensors) or call.fit()
         if not torch.compiler.is_compiling():
             self.__dict__["_left_to_torch"] = reason
+        if reason and isinstance(input, fx.Proxy) and self._stands_whole_in(input.tracer):
+            return _call_in_graph(self, input, hx)
         return super().forward(input, hx) if reason else call.run(weights)
+
+    def _stands_whole_in(self, tracer: Any) -> bool:
+        """Say whether a graph of torch.fx can call the layer: what is traced beside the call would run twice."""
+        beside = type(self).forward is not OnEngine.forward or self._forward_hooks or self._forward_pre_hooks
+        return not beside and tracer.root is not self
 
     def extra_repr(self) -> str:
         """Return what distinguishes this layer, for print."""
@@ -95,6 +102,13 @@ class GRU(OnEngine, nn.GRU):
 
 class RNN(OnEngine, nn.RNN):
     """torch.nn.RNN on Elman's engine, with tanh or relu; see LSTM."""
+
+
+def _call_in_graph(layer: nn.RNNBase, input: fx.Proxy, hx: Any) -> fx.Proxy:
+    """Put a call of a layer into the graph that torch.fx traces, as it does by itself for layers of torch.nn."""
+    tracer: Any = input.tracer
+    arguments = (input,) if hx is None else (input, hx)
+    return tracer.create_proxy("call_module", tracer.path_of_module(layer), arguments, {})  # type: ignore[no-any-return]
 
 
 def weights_of(layer: nn.RNNBase) -> list[Tensor]:

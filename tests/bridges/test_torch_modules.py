@@ -191,6 +191,36 @@ def test_scripted_and_traced_models_run_without_elman() -> None:
     assert torch.allclose(scripted(x()), wanted, atol=1e-6)
 
 
+class _Twice(nn.Module):
+    """A layer that goes on from its own state, and something after it."""
+
+    def __init__(self, cls: type[nn.RNNBase]) -> None:
+        super().__init__()
+        self.layers, self.head = nn.ModuleDict({"a": cls(3, 5)}), nn.Linear(5, 2)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        _, (h, c) = self.layers["a"](rows)
+        found: Tensor = self.head(self.layers["a"](rows, (h, c))[0])
+        return found
+
+
+def test_graphs_of_torch_fx_hold_a_layer_as_a_whole() -> None:
+    texts = []
+    for cls in (elman.torch.LSTM, nn.LSTM):
+        model = _Twice(cls)
+        graph = torch.fx.symbolic_trace(model)
+        texts.append(graph.code)
+        assert type(graph.layers.a) is cls and torch.equal(graph(x()), model(x()))
+    assert texts[0] == texts[1]
+
+
+def test_graphs_of_torch_fx_run_nothing_twice() -> None:
+    model = _Twice(elman.torch.LSTM)
+    model.layers["a"].register_forward_hook(lambda _module, _given, found: (2 * found[0], found[1]))
+    with pytest.raises(torch.fx.proxy.TraceError):  # as of a subclass of torch.nn's
+        torch.fx.symbolic_trace(model)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_scripted_class_of_ones_own_keeps_its_forward() -> None:
     class Doubled(elman.torch.GRU):
