@@ -95,6 +95,7 @@ struct Loops {
   void (*compare)(const Comparison&, float* scores, int threads);  // scores (B, T, S), zero beyond the keys of a sequence
   void (*compare_back)(const Comparison&, const float* d_scores, float* dq, float* dk, float* dv, int threads);
   void (*mask)(uint32_t seed, float keep, float value, float* out, size_t n);  // `value` with probability `keep`, else 0
+  uint64_t (*checksum)(const float* values, size_t n);
   void (*function)(Opcode, const float* a, const float* b, const float* c, float* out, size_t n);  // for tests
 };
 

@@ -3,6 +3,7 @@
 
 #include "arena.h"
 #include "attention.h"
+#include "checksum.h"
 #include "flush.h"
 #include "gradient.h"
 #include "masks.h"
@@ -252,6 +253,6 @@ inline void function(Opcode code, const float* a, const float* b, const float* c
   }
 }
 
-inline constexpr Loops loops = {pack_all, forward, backward, compare, compare_back, mask, function};
+inline constexpr Loops loops = {pack_all, forward, backward, compare, compare_back, mask, checksum, function};
 
 }  // namespace elman::ELMAN_TARGET_NAMESPACE

@@ -5,7 +5,6 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <bit>
 #include <optional>
 #include <stdexcept>
 
@@ -245,14 +244,12 @@ nb::ndarray<float, nb::c_contig, nb::device::cpu> floats(const std::vector<size_
   return nb::ndarray<float, nb::c_contig, nb::device::cpu>(static_cast<float*>(block.release()), shape.size(), shape.data(), owner);
 }
 
-// A number that changes when sampled values do: all of up to 4,096 a parameter, every nth of more.
-uint64_t fingerprint(const std::vector<ReadFloats>& arrays) {
-  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a, by words
-  for (const ReadFloats& a : arrays) {
-    const size_t step = std::max<size_t>(1, a.size() / 4096);
-    for (size_t i = 0; i < a.size(); i += step) hash = (hash ^ std::bit_cast<uint32_t>(a.data()[i])) * 0x100000001b3u;
-  }
-  return hash;
+// A number that changes when values do.
+uint64_t checksum(const std::vector<ReadFloats>& arrays) {
+  static const Loops& loops = find_target(targets_here().front())->loops;
+  uint64_t sum = 0;
+  for (const ReadFloats& a : arrays) sum = sum * 0x9e3779b97f4a7c15u + loops.checksum(a.data(), a.size());
+  return sum;
 }
 
 void fill_mask(const std::string& target, uint64_t seed, float keep, float value, Floats out) {
@@ -350,7 +347,7 @@ NB_MODULE(_engine, m) {
   m.def("floats", &floats, nb::arg("shape"), "An array of arbitrary contents from the engine's memory.", in_engine);
   m.def("fail_allocation", &fail_allocation, nb::arg("n"),
         "For tests: the nth allocation from now fails; 0 for none. Returns how many were left before.");
-  m.def("fingerprint", &fingerprint, nb::arg("parameters"), "A number that changes when sampled values of arrays do.");
+  m.def("checksum", &checksum, nb::arg("parameters"), "A number that changes when values of arrays do.");
   m.def("mask", &fill_mask, nb::arg("target"), nb::arg("seed"), nb::arg("keep"), nb::arg("value"), nb::arg("out"),
         "Fill with `value` where a uniform number of torch's generator of a seed is less than `keep`, else with 0.", in_engine);
   m.def("function", &call_function, "One operation on arrays, for tests.");

@@ -161,6 +161,13 @@ void check_mask(const std::string& name) {
   }
 }
 
+void check_checksum(const std::string& name) {
+  for (const size_t count : {size_t{1}, size_t{63}, size_t{64}, size_t{1301}}) {
+    const Floats values = numbers(count, 1);
+    expect(find_target(name)->loops.checksum(values.data(), count) == scalar_target.loops.checksum(values.data(), count), name + " checksum: must be that of the scalar target");
+  }
+}
+
 }  // namespace
 
 void check_targets(const std::vector<Case>& cases) {
@@ -170,6 +177,7 @@ void check_targets(const std::vector<Case>& cases) {
     check_functions(*find_target(name));
     check_attention(name);
     check_mask(name);
+    check_checksum(name);
     for (const Case& c : cases) check_case(c, name);
   }
 }
