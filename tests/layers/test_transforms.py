@@ -89,3 +89,12 @@ def test_the_engine_refuses_them(name: str, options: dict[str, Any]) -> None:
     layer = Recurrent("lstm", 3, 4, **options)
     with pytest.raises(UsageError, match=r"^engine 'cpu.*': must run where torch asks for derivatives by its way back"):
         TRANSFORMS[name](lambda x: layer(x)[0])
+
+
+@pytest.mark.skipif(not available(), reason="the engine was not built")
+def test_many_gradients_at_once_are_refused() -> None:
+    layer = Recurrent("gru", 3, 4)
+    with pytest.raises(UsageError, match=r"gradients must come one at a time; got many at once"):
+        torch.autograd.functional.jacobian(lambda x: layer(x)[0], X, vectorize=True)
+    schedule = Recurrent("gru", 3, 4, engine="torch-schedule")
+    assert torch.autograd.functional.jacobian(lambda x: schedule(x)[0], X, vectorize=True).any()

@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from elman.engines.cpu.moment import untraced, unwatched
 from elman.engines.cpu.runners import Choice, Program, Runner, empty, in_line, runner_of
 from elman.equations import Cell
+from elman.errors import UsageError
 
 
 def run_cell(
@@ -199,6 +200,16 @@ def _backward(
     return dx, d_weights, d_start
 
 
+def _require_single(*gradients: Tensor | None) -> None:
+    """Raise unless gradients lie in memory: torch gives those of many runs of the way back at once behind tensors that
+    do not."""
+    if not all(d is None or torch._C._has_storage(d) for d in gradients):
+        raise UsageError(
+            "engine 'cpu': gradients must come one at a time; got many at once (is_grads_batched=True, vectorize=True)",
+            "leave that out, or use torch.func.jacrev, or engine='torch-schedule'",
+        )
+
+
 class _Eager(torch.autograd.Function):
     """The operators without the dispatcher between."""
 
@@ -222,6 +233,7 @@ class _Eager(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor | None, *d_final: Tensor | None) -> tuple[Any, ...]:
+        _require_single(dy, *d_final)
         workspace, x, *tensors = ctx.saved_tensors
         n, s = ctx.counts
         weights, start, masks = tensors[:n], tensors[n : n + s], tensors[n + s :]
