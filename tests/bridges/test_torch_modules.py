@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
+from torch.utils.flop_counter import FlopCounterMode
 
 import elman
 from elman.bridges.torch import LSTM
@@ -264,3 +265,16 @@ def test_the_public_names_are_lazy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_default_device_is_nobody_who_watches() -> None:
+    layer, x = elman.torch.LSTM(3, 4), torch.randn(5, 2, 3)
+    with torch.device("cpu"):
+        layer(x)
+        assert layer.left_to_torch is None
+        with FlopCounterMode(display=False):
+            layer(x)
+        assert layer.left_to_torch == "a mode watches every operation"
+    with torch.device("meta"):
+        layer(x)
+    assert layer.left_to_torch == "a mode watches every operation"

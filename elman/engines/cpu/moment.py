@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
+from torch.utils._device import DeviceContext
 
 
 def in_halves() -> bool:
@@ -31,9 +32,15 @@ def watcher() -> str | None:
         return "the traced program is to run without Elman"
     if (at_work := transform()) is not None:
         return at_work
-    if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
+    if torch._C._len_torch_dispatch_stack() or any(map(_watches, range(torch._C._len_torch_function_stack()))):
         return "a mode watches every operation"
     return None
+
+
+def _watches(place: int) -> bool:
+    """Say whether a mode does more than choose the processor for new tensors, as torch.set_default_device("cpu") does."""
+    mode = torch._C._get_function_stack_at(place)
+    return not (isinstance(mode, DeviceContext) and mode.device.type == "cpu")
 
 
 def unwatched(tensors: Iterable[Tensor]) -> bool:
