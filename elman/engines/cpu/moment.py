@@ -38,7 +38,7 @@ def watcher() -> str | None:
 
 
 def _watches(place: int) -> bool:
-    """Say whether a mode does more than choose the processor for new tensors, as torch.set_default_device("cpu") does."""
+    """Say whether a mode does more than put new tensors on the processor, as torch.set_default_device("cpu") does."""
     mode = torch._C._get_function_stack_at(place)
     return not (isinstance(mode, DeviceContext) and mode.device.type == "cpu")
 
