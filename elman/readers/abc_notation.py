@@ -86,8 +86,10 @@ class Notation:
         """Take a field: K, L or M; others say nothing about what sounds.
 
         Raises:
-            DataError: its value cannot be read.
+            DataError: its value cannot be read, or it names a voice, which would sound beside the others.
         """
+        if name == "V":
+            raise DataError(f"{where}: a tune must have one voice; got a field V:")
         if name == "K":
             found = signature(value)
             if found is None:

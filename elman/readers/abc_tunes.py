@@ -58,8 +58,6 @@ def _notes(tune: list[tuple[str, str]]) -> list[Note]:
     for where, text in tune:
         line = text.split("%")[0].rstrip()
         match = _FIELD.match(line)
-        if match is not None and match[1] == "V":
-            raise DataError(f"{where}: a tune must have one voice; got a field V:")
         if match is not None:
             notation.set(where, match[1], match[2].strip())
             in_header = in_header and match[1] != "K"

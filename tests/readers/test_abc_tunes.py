@@ -147,6 +147,7 @@ def test_ornaments_words_and_comments_make_no_sound(tmp_path):
         ("C", "Hm", r"a\.abc:5: K must be a key such as"),
         ("[M:x]C", "C", r"a\.abc:6: M must be a fraction"),
         ("V:2\nC", "C", r"a\.abc:6: a tune must have one voice"),
+        ("[V:1]C\n[V:2]E", "C", r"a\.abc:6: a tune must have one voice"),
         ("z", "C", r"a\.abc:1: a tune must hold notes"),
     ],
 )
