@@ -14,6 +14,8 @@ from elman.readers.examples import shown
 _NOTE = r"(?P<accidental>\^\^|\^|__|_|=)?(?P<letter>[A-Ga-g])(?P<octaves>[',]*)"
 _LENGTH = r"(?P<times>\d*)(?P<slashes>/*)(?P<parts>\d*)"
 _TUPLETS = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
+_COMPOUND = (6, 9, 12)
+"""Beats of a bar that are counted in threes: there 5, 7 and 9 notes take the time of 3, elsewhere of 2."""
 _PIECES = re.compile(_NOTE + _LENGTH)
 
 
@@ -71,11 +73,13 @@ class Notation:
     Args:
         unit: Length of a note without a number, in whole notes; None for 1/8, or 1/16 in bars shorter than 3/4.
         meter: Length of a bar in whole notes, for rests of whole bars.
+        compound: Whether the beats of a bar are counted in threes.
         key: Accidentals of the key by letter.
     """
 
     unit: Fraction | None = None
     meter: Fraction = Fraction(1)
+    compound: bool = False
     key: dict[str, int] = field(default_factory=dict)
     items: list[Item] = field(default_factory=list)
     _heard: dict[str, int] = field(default_factory=dict)
@@ -96,7 +100,8 @@ class Notation:
                 raise DataError(f"{where}: K must be a key such as G, Am or Ddor; got {shown(value)}")
             self.key, self._heard = found, {}
         elif name == "M":
-            self.meter = _fraction(where, "M", {"C": "4/4", "C|": "2/2", "none": "4/4"}.get(value, value))
+            text = {"C": "4/4", "C|": "2/2", "none": "4/4"}.get(value, value)
+            self.meter, self.compound = _fraction(where, "M", text), int(text.split("/")[0]) in _COMPOUND
         elif name == "L":
             self.unit = _fraction(where, "L", value)
 
@@ -181,7 +186,7 @@ class Notation:
     def _many(self, _where: str, match: re.Match[str]) -> None:
         """(p:q:r are r notes in the time of q for every p."""
         p = int(match["p"])
-        q = int(match["q"] or _TUPLETS.get(p, 2))
+        q = int(match["q"] or _TUPLETS.get(p, 3 if self.compound else 2))
         self._tuplet = (int(match["r"] or p), Fraction(q, p))
 
     def _quoted(self, _where: str, match: re.Match[str]) -> None:

@@ -39,6 +39,12 @@ def test_lengths(tmp_path, body, lengths):
     assert [length for _, length, _ in notes(tmp_path, body)] == pytest.approx(lengths, abs=1e-6)
 
 
+@pytest.mark.parametrize(("meter", "length"), [("9/8", 3 / 5), ("6/8", 3 / 5), ("3/4", 2 / 5), ("C|", 2 / 5)])
+def test_five_notes_take_the_time_of_three_where_beats_are_counted_in_threes(tmp_path, meter, length):
+    found = notes(tmp_path, "(5CDEFG", fields=f"M:{meter}\nL:1/4\n")
+    assert [each for _, each, _ in found] == pytest.approx([length] * 5, abs=1e-6)
+
+
 def test_rests_and_whole_bars_take_time(tmp_path):
     assert [begin for begin, _, _ in notes(tmp_path, "C z D z2 E|Z2|F")] == [0, 2, 5, 14]
 
