@@ -71,7 +71,8 @@ class Notation:
     """Reads the lines of one tune into `items`.
 
     Args:
-        unit: Length of a note without a number, in whole notes; None for 1/8, or 1/16 in bars shorter than 3/4.
+        unit: Length of a note without a number, in whole notes; None, until a key is known, for 1/8, or 1/16 in bars
+            shorter than 3/4.
         meter: Length of a bar in whole notes, for rests of whole bars.
         compound: Whether the beats of a bar are counted in threes.
         key: Accidentals of the key by letter.
@@ -99,6 +100,7 @@ class Notation:
             if found is None:
                 raise DataError(f"{where}: K must be a key such as G, Am or Ddor; got {shown(value)}")
             self.key, self._heard = found, {}
+            self.unit = self._unit  # a first K ends the header: no later meter changes the unit
         elif name == "M":
             text = {"C": "4/4", "C|": "2/2", "none": "4/4"}.get(value, value)
             self.meter, self.compound = _fraction(where, "M", text), int(text.split("/")[0]) in _COMPOUND

@@ -54,6 +54,11 @@ def test_length_of_a_note_without_a_number(tmp_path, fields, length):
     assert notes(tmp_path, "C", fields=fields) == [(0, length, C)]
 
 
+def test_a_meter_inside_a_tune_changes_no_length_of_notes(tmp_path):
+    found = notes(tmp_path, "C|[M:2/4]D|\nM:6/8\nE|[L:1/4]F", fields="M:4/4\n")
+    assert [length for _, length, _ in found] == [0.5, 0.5, 0.5, 1]
+
+
 @pytest.mark.parametrize(
     ("body", "key", "found"),
     [
