@@ -21,6 +21,8 @@ _MODES = {
     "": 0,
 }
 _KEY = re.compile(r"([A-G])([#b]?)\s*([A-Za-z]*)")
+_OWN = re.compile(r"(\^\^|\^|__|_|=)([A-Ga-g])")
+_EXPLICIT = "exp"
 _ACCIDENTALS = {"^^": 2, "^": 1, "=": 0, "_": -1, "__": -2}
 _CLEFS = ("treble", "alto", "tenor", "bass")
 _MIDDLE_C = 60
@@ -49,19 +51,27 @@ def signature(text: str) -> dict[str, int] | None:
     """Return the accidentals of a key, "Ador" or "Bb", as semitones by letter; None for what is no such key.
 
     A clef says nothing about pitch. The sharps of a key are counted in fifths: those of the tonic's major, and fewer
-    by the mode, 3 for minor.
+    by the mode, 3 for minor. Accidentals behind it, "D phr ^f", stand over its own; a key "exp" has no others. Of the
+    keys of bagpipes, HP is written without accidentals, Hp with F and C sharp.
     """
-    text = " ".join(word for word in text.split() if "=" not in word and word not in _CLEFS)
+    own = {match[2].upper(): _ACCIDENTALS[match[1]] for match in map(_OWN.fullmatch, text.split()) if match}
+    text = " ".join(
+        word for word in text.split() if "=" not in word and word not in _CLEFS and not _OWN.fullmatch(word)
+    )
+    if text == "Hp":
+        return {"F": 1, "C": 1, **own}
     if text.lower() in ("", "none", "hp"):
-        return {}
+        return own
     match = _KEY.match(text)
-    if match is None or _mode(match[3]) not in _MODES:
+    if match is not None and match[3].lower() == _EXPLICIT:
+        return own
+    if match is None or _mode(match[3]) not in _MODES or set("^_") & set(text[match.end() :]):
         return None
     fifths = _FIFTHS[match[1]] + 7 * ((match[2] == "#") - (match[2] == "b")) + _MODES[_mode(match[3])]
     order = "FCGDAEB" if fifths > 0 else "BEADGCF"
     if abs(fifths) > len(order):
         return None
-    return dict.fromkeys(order[: abs(fifths)], 1 if fifths > 0 else -1)
+    return dict.fromkeys(order[: abs(fifths)], 1 if fifths > 0 else -1) | own
 
 
 def _mode(text: str) -> str:

@@ -101,6 +101,22 @@ def test_signatures_with_flats_and_none_at_all():
 
 
 @pytest.mark.parametrize(
+    ("key", "accidentals"),
+    [
+        ("D =c ^g", {"F": 1, "C": 0, "G": 1}),
+        ("D phr ^f clef=bass", {"B": -1, "E": -1, "F": 1}),
+        ("D exp _b ^^f", {"B": -1, "F": 2}),
+        ("none ^c", {"C": 1}),
+        ("HP", {}),
+        ("Hp", {"F": 1, "C": 1}),
+        ("D^f_b", None),
+    ],
+)
+def test_signatures_with_accidentals_of_their_own(key, accidentals):
+    assert signature(key) == accidentals
+
+
+@pytest.mark.parametrize(
     ("body", "played"),
     [
         ("C|:D:|E", [C, D, D, E]),
