@@ -17,7 +17,7 @@ def check_readable(path: Path) -> None:
 
     Raises:
         MissingInputError: there is no such file.
-        DataError: it is a folder, or empty.
+        DataError: it is a folder, a pipe, or empty.
         StorageError: it may not be read.
     """
     if not path.exists():
@@ -26,6 +26,11 @@ def check_readable(path: Path) -> None:
         )
     if path.is_dir():
         raise DataError(f"{path}: must be a text file; got a folder", "name a file in it")
+    if path.is_fifo():  # what is looked at first would be missing afterwards
+        raise DataError(
+            f"{path}: must be a file that can be read more than once; got a pipe",
+            "keep it in a file, or let it be stdin where that may be the data: COMMAND | elman ... -",
+        )
     try:
         with path.open("rb") as file:
             first = file.read(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,12 @@ def test_binary_empty_missing_and_folders_are_told_apart(tmp_path: Path) -> None
         list(text_chunks(tmp_path / "none.txt"))
     with pytest.raises(DataError, match="must be a text file; got a folder"):
         list(text_chunks(tmp_path))
+
+
+def test_a_pipe_is_refused_before_anything_is_taken_from_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="must be a file that can be read more than once; got a pipe"):
+        list(text_chunks(tmp_path / "pipe"))
 
 
 def test_a_file_that_may_not_be_read_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
