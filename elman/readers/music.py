@@ -100,6 +100,6 @@ def _checked(where: str, notes: list[Note]) -> tuple[Note, ...]:
                 f"{where}: notes must be on the {KEYS} keys of a piano, A0 to C8; "
                 f"got {name_of_key(note.key)} at beat {note.begin:g}"
             )
-    if notes[-1].begin > MOST_BEATS:
-        raise DataError(f"{where}: must last at most {MOST_BEATS:,} beats; got {notes[-1].begin:,.0f}")
+    if (end := max(note.end for note in notes)) > MOST_BEATS:
+        raise DataError(f"{where}: must last at most {MOST_BEATS:,} beats; got {end:,.0f}")
     return tuple(notes)

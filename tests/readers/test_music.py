@@ -112,6 +112,12 @@ def test_midi_that_cannot_be_used(tmp_path, messages, options, problem):
     assert (found, rejects.rows[0]["where"]) == ([], str(path))
 
 
+def test_a_note_that_ends_too_late_is_told(tmp_path):
+    path = midi(tmp_path / "a.mid", [("note_on", 60, 90, 0), ("note_off", 60, 0, 100_001)], ticks_per_beat=1)
+    with pytest.raises(DataError, match=r"must last at most 100,000 beats; got 100,001"):
+        pieces(path)
+
+
 def test_names_of_keys():
     assert [name_of_key(key) for key in (21, 60, 108)] == ["A0", "C4", "C8"]
 
