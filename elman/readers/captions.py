@@ -72,7 +72,7 @@ def _form(path: Path, how: Reading) -> str:
 def _of_images(path: Path, how: Reading) -> dict[Path, _Described]:
     if path.is_file():
         return {path: _Described(str(path), None, None)}
-    files = sorted(path.iterdir())
+    files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
     refuse_others(files, "image", IMAGES, how.rejects)
     return {file: _Described(str(file), None, None) for file in files if file.suffix.lower() in IMAGES}
 

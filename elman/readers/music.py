@@ -9,6 +9,7 @@ from pathlib import Path
 from elman.errors import DataError, MissingInputError, UsageError
 from elman.readers.abc_tunes import read_tunes
 from elman.readers.examples import Example, Reading
+from elman.readers.folders import visible_files
 from elman.readers.kinds import refuse_others
 from elman.readers.midi import read_midi
 from elman.readers.notes import KEYS, LOWEST, Note, name_of_key
@@ -24,7 +25,7 @@ def read_music(path: Path, how: Reading) -> Iterator[Example]:
         .mid .midi  a piece a file
         .abc        a piece a tune
         .mat .npz   a piece an array (T, 88) or (T, 128); names that begin with train, valid or test tell the part
-        a folder    all such files in it and below it; the folders train, valid or test in it tell the part
+        a folder    all such files in it and below it, not hidden; the folders train, valid or test in it tell the part
 
     Files of a folder with other names are left alone, but for music of other forms, which is refused.
 
@@ -41,7 +42,7 @@ def read_music(path: Path, how: Reading) -> Iterator[Example]:
         raise UsageError(f"format: must be auto for music, which goes by the names of files; got {how.form!r}")
     if not path.exists():
         raise MissingInputError(f"{path}: music must exist; got none", "check the path and the working folder")
-    found = [path] if path.is_file() else sorted(path.rglob("*"))
+    found = [path] if path.is_file() else visible_files(path)
     files = [file for file in found if file.suffix.lower() in FORMS]
     if not files:
         raise DataError(f"{path}: must be or hold music, {', '.join(FORMS)}; got none")

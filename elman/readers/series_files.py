@@ -50,7 +50,8 @@ def read_series(path: Path, how: SeriesReading) -> Iterator[Example]:
 def _files(path: Path) -> list[tuple[Path, str | None]]:
     if not path.is_dir():
         return [(path, None)]
-    named = {file: _PARTS.get("_" + _stem(file).rpartition("_")[2].lower()) for file in sorted(path.iterdir())}
+    files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
+    named = {file: _PARTS.get("_" + _stem(file).rpartition("_")[2].lower()) for file in files}
     found: list[tuple[Path, str | None]] = [(file, part) for file, part in named.items() if part and file.is_file()]
     if not found:
         raise DataError(

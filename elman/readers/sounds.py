@@ -8,6 +8,7 @@ from pathlib import Path
 
 from elman.errors import DataError, MissingInputError, UsageError, nearest
 from elman.readers.examples import Example, Reading
+from elman.readers.folders import visible_files
 from elman.readers.kinds import refuse_others
 from elman.readers.lines import lines
 from elman.readers.recordings import Recorder
@@ -88,18 +89,12 @@ def _found(path: Path, form: str, how: Reading, answer: str) -> Iterator[Found]:
     if path.is_file():
         files, sounds = [], [path]
     else:
-        files = _files(path)
+        files = visible_files(path)
         sounds = [file for file in files if file.suffix.lower() in SUFFIXES]
     refuse_others(files, "sound", SUFFIXES, how.rejects)
     if form == "sounds":
         return ((str(sound), sound, None, None, None) for sound in sounds)
     return _beside(files, sounds, how)
-
-
-def _files(folder: Path) -> list[Path]:
-    """The files below a folder, by path, without hidden ones."""
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
 
 
 def _of_manifest(path: Path, form: str, how: Reading, answer: str) -> Iterator[Found]:
@@ -115,7 +110,7 @@ def _of_manifest(path: Path, form: str, how: Reading, answer: str) -> Iterator[F
 
 
 def _of_folders(path: Path, how: Reading) -> Iterator[Found]:
-    for file in _files(path):
+    for file in visible_files(path):
         inside = file.relative_to(path).parts
         if file.suffix.lower() not in SUFFIXES:
             how.rejects.refuse(str(file), f"must be a sound, one of {', '.join(SUFFIXES)}; got another file")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from elman.codecs.token_store import fingerprint
 from elman.errors import MissingInputError
 from elman.readers import Reading
+from elman.readers.folders import files_below
 from elman.readers.tables import TABLES, form_of, named_files
 from elman.storage import reading
 
@@ -24,16 +25,12 @@ def fingerprint_of(path: Path) -> dict[str, Any]:
         raise MissingInputError(f"{path}: data must exist; got none", "check the path and the working folder")
     if not path.is_dir():
         return fingerprint(path)
-    return fingerprint_of_files({file.relative_to(path).as_posix(): file for file in _below(path)})
+    return fingerprint_of_files({file.relative_to(path).as_posix(): file for file in files_below(path)})
 
 
 def size_of(path: Path) -> int:
     """Return the "bytes" of `fingerprint_of` without reading them; 0 of what does not exist."""
-    return sum(file.stat().st_size for file in (_below(path) if path.is_dir() else [path]) if file.exists())
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    return (file for file in folder.rglob("*") if file.is_file())
+    return sum(file.stat().st_size for file in (files_below(path) if path.is_dir() else [path]) if file.exists())
 
 
 def fingerprint_of_manifest(path: Path, how: Reading) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def test_json_lines_with_columns_of_other_names(folder):
 
 
 def test_images_alone(folder):
+    (folder / "._a.png").write_bytes(b"\0\5\x16\7")
     found, _ = read(folder, labelled=False)
     assert [(Path(e.where).name, e.y) for e in found] == [("a.png", None), ("b.jpg", None), ("c.png", None)]
     assert len(read(folder / "a.png", labelled=False)[0]) == 1

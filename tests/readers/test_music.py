@@ -241,6 +241,9 @@ def test_a_folder_holds_music_of_all_kinds_and_its_folders_tell_the_part(tmp_pat
     np.savez(tmp_path / "train" / "b.npz", tune=roll(2, 5))
     (tmp_path / "train" / "c.abc").write_text("X:1\nK:C\nCDE\n")
     (tmp_path / "README.txt").write_text("not music")
+    (tmp_path / "._d.mid").write_bytes(b"\0\5\x16\7")
+    (tmp_path / ".old").mkdir()
+    (tmp_path / ".old" / "c.abc").write_text("X:1\nK:C\nCDE\n")
     found, _ = pieces(tmp_path)
     assert sorted(str(e.part) for e in found) == ["test", "train", "train", "train", "validation"]
 

@@ -70,6 +70,7 @@ def test_a_folder_holds_the_parts_of_the_data(tmp_path: Path) -> None:
     (tmp_path / "set" / "x_TRAIN.ts.gz").write_bytes(gzip.compress(text.encode()))
     (tmp_path / "set" / "x_TEST.ts").write_text(text, encoding="ascii")
     (tmp_path / "set" / "README.md").write_text("about", encoding="ascii")
+    (tmp_path / "set" / "._x_TEST.ts").write_bytes(b"\0\5\x16\7")
     found = list(read_series(tmp_path / "set", SeriesReading()))
     assert [(e.part, e.y) for e in found] == [("test", "up"), ("test", "down"), ("train", "up"), ("train", "down")]
     (tmp_path / "none").mkdir()

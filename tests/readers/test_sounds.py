@@ -74,6 +74,15 @@ def test_without_answers_folders_and_files_are_sounds(tmp_path: Path) -> None:
     assert [e.where for e in read_sounds(data / "only.csv", how, "label")] == [f"{data / 'only.csv'}:2"]
 
 
+def test_links_to_folders_are_folders_and_those_that_go_round_end(tmp_path: Path) -> None:
+    data, elsewhere = written(tmp_path, "folders"), tmp_path / "elsewhere"
+    labels = sorted(entry.name for entry in data.iterdir())
+    (data / labels[0]).rename(elsewhere)
+    (data / labels[0]).symlink_to(elsewhere)
+    (data / labels[1] / "round").symlink_to(data)
+    assert sorted({example.y for example in read_sounds(data, Reading(), "label")}) == labels
+
+
 def test_manifests_name_groups_and_parts(tmp_path: Path) -> None:
     data = written(tmp_path, "csv").parent
     (data / "m.csv").write_text("file,text,who,set\neven/a.wav,oh,ann,dev\neven/c.ogg,ah,bob,test\n")

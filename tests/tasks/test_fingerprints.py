@@ -83,3 +83,11 @@ def test_every_path_of_the_options_is_data() -> None:
         paths = {name for name, field in task.config.model_fields.items() if "Path" in str(field.annotation)}
         known = {"validation", "test", *(getattr(task.config, "beside", ()))}
         assert paths == known, task.name
+
+
+def test_files_behind_a_link_to_a_folder_are_data(tmp_path: Path) -> None:
+    for name in ("data/good/a.txt", "elsewhere/b.txt"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("text", encoding="ascii")
+    (tmp_path / "data" / "bad").symlink_to(tmp_path / "elsewhere")
+    assert changed("text-classification", tmp_path / "data", tmp_path / "elsewhere" / "b.txt") == {"train"}
