@@ -143,7 +143,7 @@ def _going_on(times: npt.NDArray[Any], steps: int) -> npt.NDArray[Any] | None:
 def shown_time(time: np.datetime64 | np.float64, dated: bool = True) -> str:
     """Return a time as people write it, without more digits than it has; without a midnight where it is a date."""
     if isinstance(time, np.floating):
-        return f"{time:g}"
+        return f"{time:.15g}"  # seconds of an epoch have ten digits before the point
     text = str(time).removesuffix(".000000")
     return text.removesuffix("T00:00:00") if dated else text
 

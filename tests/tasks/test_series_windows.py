@@ -123,6 +123,7 @@ def test_no_forecast_knows_its_own_time_or_later() -> None:
 def test_times_are_shown_short() -> None:
     shown = [shown_time(np.datetime64(text, "us")) for text in ("2024-03-01", "2024-03-01T17:05")]
     assert [*shown, shown_time(np.float64(2.50))] == ["2024-03-01", "2024-03-01T17:05:00", "2.5"]
+    assert [shown_time(np.float64(at)) for at in (1700003600, 0.1 + 0.2)] == ["1700003600", "0.3"]
 
 
 def test_ahead_says_a_target_from_what_was_read_so_many_steps_before() -> None:
