@@ -132,7 +132,7 @@ class Category:
 
 def _as_names(values: npt.NDArray[Any]) -> list[str]:
     """Numbers as people write them, 3.0 as "3"."""
-    return [f"{value:g}" if values.dtype.kind == "f" else str(value) for value in values]
+    return [f"{value:.15g}" if values.dtype.kind == "f" else str(value) for value in values]
 
 
 class Columns:

@@ -42,6 +42,12 @@ def test_numbers_are_standardised_by_training_and_names_have_axes() -> None:
     assert not columns.encode(other)[0, 2:].any(), "what training did not meet is none of the names"
 
 
+def test_long_numbers_are_names_by_all_their_digits() -> None:
+    train = Series("", ("shop",), np.array([[1000001.0], [1000002.0], [1000001.0]]))
+    columns = Columns.build([train], ["shop"], ["shop"])
+    assert columns.encode(train).tolist() == [[1, 0], [0, 1], [1, 0]]
+
+
 def test_a_missing_value_is_the_one_before_it() -> None:
     train = Series("", ("a",), np.array([[NAN], [1.0], [NAN], [NAN], [3.0]]))
     columns = Columns.build([train], ["a"])
