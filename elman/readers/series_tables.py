@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from elman.errors import DataError, nearest
+from elman.errors import DataError, UsageError, nearest
 from elman.readers.examples import Example, shown
 from elman.readers.series import MISSING, Series, SeriesReading, number_of
 from elman.readers.tables import Row, lacking, rows
@@ -22,7 +22,8 @@ from elman.readers.tables import Row, lacking, rows
 def table_series(path: Path, form: str, how: SeriesReading) -> Iterator[Example]:
     """Yield the series of a table, in order of their first rows.
 
-    A column is read as numbers if most of its values are; else as texts. Rows of a series are sorted by time.
+    A column is read as numbers if most of its values are, one whose numbers are names if all are; else as texts. Rows
+    of a series are sorted by time.
 
     Args:
         path: The file.
@@ -34,6 +35,7 @@ def table_series(path: Path, form: str, how: SeriesReading) -> Iterator[Example]
     Raises:
         MissingInputError, StorageError: it cannot be read.
         DataError: a column is missing, or rows or series cannot be used and are not to be skipped.
+        UsageError: a column whose numbers should be names is not read.
     """
     needed = ("series",) if "series" in how.columns else ()
     found = list(rows(path, form, how, needed))
@@ -84,15 +86,23 @@ def _columns(path: Path, found: Sequence[Row], how: SeriesReading) -> dict[str, 
         must_be = how.purpose == "train" if key in ("group", "part") else how.labelled or key != "label"
         if must_be and not set(own[key]) <= set(names):
             raise lacking(str(path), key, how, names)
-    for name in (*how.ignore, *(how.targets if how.labelled else ())):
+    told = (*how.ignore, *how.category) if how.purpose == "train" else ()
+    for name in (*told, *(how.targets if how.labelled else ())):
         if name not in names:
             raise DataError(f"{path}: must have a column {name!r}; got {', '.join(names)}{nearest(name, names)}")
     taken = {*how.ignore, *(name for columns in own.values() for name in columns)}
     left = [name for name in names if name not in taken]
-    return {name: name in how.targets or _are_numbers(row.values.get(name) for row in found) for name in left}
+    idle = [name for name in how.category if name not in left or name in how.targets]
+    if idle and how.purpose == "train":
+        raise UsageError(f"category: must name columns that are read; got {idle[0]!r}, which is not")
+    return {
+        name: name in how.targets or _are_numbers((row.values.get(name) for row in found), name in how.category)
+        for name in left
+    }
 
 
-def _are_numbers(values: Iterator[Any]) -> bool:
+def _are_numbers(values: Iterator[Any], names: bool) -> bool:
+    """Whether values are numbers: most of them, or all where they are names."""
     numbers = texts = 0
     for value in values:
         try:
@@ -100,7 +110,7 @@ def _are_numbers(values: Iterator[Any]) -> bool:
         except ValueError:
             comma = re.fullmatch(r"\s*[+-]?\d*,\d+\s*", str(value)) is not None  # a number that cannot be read is told
             numbers, texts = numbers + comma, texts + (not comma)
-    return numbers >= texts
+    return not texts if names else numbers >= texts
 
 
 def _number(value: Any) -> float:

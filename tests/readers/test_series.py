@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -291,6 +292,28 @@ def test_a_label_is_needed_by_name_to_train_and_never_to_predict(tmp_path: Path)
     assert found.x.names == ("v",) and found.y is None
     path.write_text("id,v\ns,2\ns,1\n", encoding="ascii")
     assert list(read_series(path, SeriesReading(columns=columns, labelled=False, purpose="predict"))) == [found]
+
+
+def test_names_may_be_numbers_and_texts(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    path.write_text("room,v,label\n101,1,x\nB1,2,x\n102,3,x\n", encoding="ascii")
+    with pytest.raises(DataError, match=r"d.csv:3: room must be a number; got 'B1'"):
+        list(read_series(path, SeriesReading()))
+    (found,) = read_series(path, SeriesReading(category=("room",)))
+    assert found.x.text_names == ("room",) and found.x.column("room").tolist() == ["101", "B1", "102"]
+
+
+def test_columns_that_options_name_must_be_there_to_train_and_only_then(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    path.write_text("v,label\n1,x\n2,x\n", encoding="ascii")
+    for option in ("ignore", "category"):
+        how = SeriesReading(**{option: ("room",)})  # type: ignore[arg-type]
+        with pytest.raises(DataError, match=r"must have a column 'room'; got v, label"):
+            list(read_series(path, how))
+        (found,) = read_series(path, replace(how, purpose="predict"))
+        assert found.x.names == ("v",)
+    with pytest.raises(UsageError, match=r"category: must name columns that are read; got 'label', which is not"):
+        list(read_series(path, SeriesReading(category=("label",))))
 
 
 def test_numbers_with_a_comma_are_no_names(tmp_path: Path) -> None:
