@@ -15,7 +15,7 @@ from torch import Tensor
 
 from elman.codecs.calendar import calendar_of
 from elman.errors import DataError, ModelFileError
-from elman.readers.series import Series
+from elman.readers.series import Series, number_of
 
 MOST_CATEGORIES = 200
 Floats = npt.NDArray[np.float64]
@@ -123,11 +123,22 @@ class Category:
         return len(self.names)
 
     def encode(self, series: Series) -> Floats:
-        """Return the column as (T, axes)."""
+        """Return the column as (T, axes); a name that is a number is that number however it is written."""
         numbers = {name: n for n, name in enumerate(self.names)}
-        found = np.array([numbers.get(name, -1) for name in _as_names(series.column(self.name))])
+        values = {_value(name): n for name, n in reversed(numbers.items())} | {None: -1}
+        names = _as_names(series.column(self.name))
+        found = np.array([numbers[name] if name in numbers else values.get(_value(name), -1) for name in names])
         axes: Floats = (found[:, None] == np.arange(self.axes)).astype(np.float64)
         return axes
+
+
+def _value(name: str) -> float | None:
+    """The number that a name is; None where it is none."""
+    try:
+        value = number_of(name)
+    except ValueError:
+        return None
+    return None if np.isnan(value) else value
 
 
 def _as_names(values: npt.NDArray[Any]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -24,6 +24,8 @@ from elman.tasks.generated_signals import write_sines
 from elman.tasks.options import POOLED, Pooled
 from elman.tasks.sequence_labels import LabelOptions, LabelTask
 from elman.tasks.supervised import Answer, Item, Setting
+
+Columned = TypeVar("Columned", bound="ColumnOptions")
 
 
 class ColumnOptions(Options):
@@ -61,6 +63,10 @@ class SeriesClassification(LabelTask[SeriesClassificationOptions]):
     def read(self, path: Path, how: Reading, config: SeriesClassificationOptions) -> Iterator[Example]:
         """Yield series with their labels; see elman.readers.series_files."""
         return read_series(path, series_reading(how, config, channels=config.channels, ragged=config.ragged))
+
+    def settled(self, examples: Sequence[Example], config: SeriesClassificationOptions) -> SeriesClassificationOptions:
+        """Return options by which later data has names where this has."""
+        return with_names(config, examples[0].x)
 
     def fit_inputs(self, examples: Sequence[Example], config: SeriesClassificationOptions) -> dict[str, Codec]:
         """Return what columns are standardised by."""
@@ -119,6 +125,11 @@ def series_reading(how: Reading, config: ColumnOptions, **further: Any) -> Serie
     return SeriesReading(
         **vars(how), ignore=config.ignore, category=config.category, missing=config.missing == "fill", **further
     )
+
+
+def with_names(config: Columned, series: Series) -> Columned:
+    """Return options with the columns of texts among their categories: other data may hold only numbers there."""
+    return config.model_copy(update={"category": tuple(dict.fromkeys((*config.category, *series.text_names)))})
 
 
 def columns_of(examples: Sequence[Example]) -> tuple[list[Series], tuple[str, ...]]:

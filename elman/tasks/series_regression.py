@@ -26,7 +26,7 @@ from elman.readers.series_files import read_series
 from elman.tasks.forecast_picture import draw_forecasts
 from elman.tasks.generated_signals import write_mood
 from elman.tasks.options import PlainLayers, SmallBatches, SupervisedOptions
-from elman.tasks.series_classification import ColumnOptions, series_reading
+from elman.tasks.series_classification import ColumnOptions, series_reading, with_names
 from elman.tasks.series_windows import Cutting, Truth, Window, is_share, shown_time, windows
 from elman.tasks.supervised import Answer, Item, Setting, SupervisedTask, padded
 from elman.training import TrainingConfig
@@ -151,6 +151,10 @@ class SeriesRegression(SupervisedTask[SeriesRegressionOptions]):
                 yield from windows(example, cutting, how.labelled)
             except DataError as error:
                 how.rejects.take(example.where, error)
+
+    def settled(self, examples: Sequence[Example], config: SeriesRegressionOptions) -> SeriesRegressionOptions:
+        """Return options by which later data has names where this has."""
+        return with_names(config, examples[0].x.series)
 
     def identity(self, example: Example) -> Any:
         """Return the columns that are read: windows of the same values are the same."""

@@ -175,6 +175,10 @@ class SupervisedTask(ABC, Generic[Config]):
         """Return an answer with what depends on x as it was read, not on its numbers; here: as it is."""
         return answer
 
+    def settled(self, examples: Sequence[Example], config: Config) -> Config:
+        """Return options with what the training examples decide of how later ones are read; here: as they are."""
+        return config
+
     def told(self, example: Example) -> dict[str, Any]:
         """Return what was read, as a row of answers names it: its text, its file. Here: its id and its file, if any."""
         path = getattr(example.x, "path", None)

@@ -75,6 +75,8 @@ class SupervisedProblem:
             self.config = self.config.model_copy(update={"column": {**self.config.column, **how.taken}})
         if not found:
             raise DataError(f"{path}: must hold at least one example; got none that can be used")
+        if part == "train":
+            self.config = self.task.settled(found, self.config)
         return found if part == "train" else of_part(found, part, str(path))
 
     def _parts(self) -> Parts:

@@ -48,6 +48,14 @@ def test_long_numbers_are_names_by_all_their_digits() -> None:
     assert columns.encode(train).tolist() == [[1, 0], [0, 1], [1, 0]]
 
 
+def test_names_that_are_numbers_are_these_numbers() -> None:
+    train = Series("", (), np.zeros((3, 0)), ("room",), np.array([["07"], ["B1"], ["12"]]))
+    columns = Columns.build([train], ["room"])
+    assert columns.columns[0].axes == 3 and columns.encode(train).argmax(dim=1).tolist() == [0, 2, 1]
+    numbers = Series("", ("room",), np.array([[7.0], [12.0], [8.0]]))
+    assert columns.encode(numbers).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
+
+
 def test_a_missing_value_is_the_one_before_it() -> None:
     train = Series("", ("a",), np.array([[NAN], [1.0], [NAN], [NAN], [3.0]]))
     columns = Columns.build([train], ["a"])

@@ -283,3 +283,16 @@ def test_a_range_is_shown_beside_what_is_said(tmp_path: Path) -> None:
     assert [float(value) for value in values] == pytest.approx(
         [answer[kind]["load"][0] for kind in ("forecasts", "low", "high")], rel=1e-5
     )
+
+
+def test_a_column_of_names_has_names_in_data_where_they_look_like_numbers(tmp_path: Path) -> None:
+    header, *rows = table(tmp_path / "a.csv").read_text("ascii").splitlines()
+    names = {"train": ["B1", "07", "C", "D"], "later": ["07", "07", "07", "C"]}
+    for name, rooms in names.items():
+        lines = [f"{header},room", *(f"{row},{rooms[n % 4]}" for n, row in enumerate(rows))]
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="ascii")
+    problem = problem_of(tmp_path / "train.csv", validation=tmp_path / "later.csv")
+    assert problem.setting.config.category == ("room",)
+    codec = problem.setting.codecs["columns"]
+    axis = codec.encode(problem.examples["validation"][0].x.series)[:, 1 + codec.columns[-1].names.index("07")]
+    assert axis[:4].tolist() == [1, 1, 1, 0]
