@@ -86,7 +86,7 @@ def _text_type(info: FieldInfo) -> FieldText:
     if origin is dict:
         return FieldText("NAME=VALUE")
     if origin in (tuple, list):
-        kind = get_args(kind)[0]
+        kind = _plain_type(get_args(kind)[0])
     names = {int: "NUMBER", float: "NUMBER", Path: "PATH"}
     return FieldText(names.get(kind, "TEXT"))
 

@@ -24,7 +24,7 @@ from elman.readers.videos import Clip, VideoReading
 from elman.readers.words import words_of
 from elman.tasks.contact_sheet import draw_sheet
 from elman.tasks.generated_images import write_shapes
-from elman.tasks.options import SupervisedOptions
+from elman.tasks.options import LayerSize, SupervisedOptions
 from elman.tasks.supervised import Answer, Item, Setting, SupervisedTask, padded
 from elman.tasks.writing import best_lines, written
 from elman.training import TrainingConfig
@@ -41,7 +41,7 @@ class CaptioningOptions(SupervisedOptions):
 
     size: int = Field(32, ge=4, le=1024, description="width and height that images are made")
     colour: bool = Field(True, description="see colours; otherwise brightness alone")
-    filters: tuple[int, ...] = Field(
+    filters: tuple[LayerSize, ...] = Field(
         (24, 48, 96), description="patterns of each layer of convolutions, which halve the image; repeat for several"
     )
     image_size: int = Field(128, ge=1, le=65_536, description="length of the vector that an image becomes")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,8 @@ from elman.readers.options import ReadingOptions
 from elman.tasks.cell_option import projection_sizes
 
 _LARGEST_LAYER, _MOST_LAYERS = 65_536, 1024
+LayerSize = Annotated[int, Field(ge=1, le=_LARGEST_LAYER)]
+LayerSizeOrNone = Annotated[int, Field(ge=0, le=_LARGEST_LAYER)]
 
 
 class RecurrentOptions(Options):
@@ -59,7 +61,7 @@ class RecurrentOptions(Options):
 class PlainLayers(Options):
     """A plain network on the outputs of the recurrent part."""
 
-    dense: tuple[int, ...] = Field((), description="sizes of plain layers before the output; repeat for several")
+    dense: tuple[LayerSize, ...] = Field((), description="sizes of plain layers before the output; repeat for several")
 
 
 class BothDirections(Options):

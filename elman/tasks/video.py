@@ -19,6 +19,7 @@ from elman.readers import Example, Reading
 from elman.readers.videos import Clip, VideoReading, read_videos
 from elman.tasks.clip_picture import draw_clips
 from elman.tasks.generated_signals import write_moving_blobs
+from elman.tasks.options import LayerSizeOrNone
 from elman.tasks.sequence_labels import LabelOptions, LabelTask, spread
 from elman.tasks.supervised import Answer, Setting
 
@@ -34,7 +35,7 @@ class VideoOptions(LabelOptions):
     frame_size: int = Field(32, ge=2, le=1024, description="width and height that frames are made")
     colour: bool = Field(False, description="three channels; otherwise brightness alone")
     frames_per_second: float | None = Field(None, gt=0, le=1000, description="frames kept of videos; without it all")
-    filters: tuple[int, ...] = Field(
+    filters: tuple[LayerSizeOrNone, ...] = Field(
         (16, 32), description="patterns of each convolution of a frame; repeat for several, 0 reads the pixels"
     )
     motion: bool = Field(True, description="read the change since the frame before beside each frame")

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from elman.cli.options import checked, configured, options_of
 from elman.errors import UsageError
+from elman.tasks import TASKS
 from elman.training.config import TrainingConfig
 
 
@@ -98,6 +99,22 @@ def test_all_problems_are_told_at_once() -> None:
         "elman x: 3 options cannot be used as given",
         *(f"  {problem}" for problem in problems[:3]),
     ]
+
+
+@pytest.mark.parametrize(
+    ("task", "option", "value", "limit"),
+    [
+        ("text-classification", "dense", "0", "at least 1"),
+        ("captioning", "filters", "0", "at least 1"),
+        ("video", "filters", "-3", "at least 0"),
+        ("video", "filters", "65537", "at most 65536"),
+    ],
+)
+def test_every_size_of_several_has_limits(task: str, option: str, value: str, limit: str) -> None:
+    with pytest.raises(UsageError, match=f"--{option}: must be {limit}; got {value}"):
+        configured(TASKS[task].config, {option: ("4", value)}, "elman train")
+    (made,) = (each for each in options_of(TASKS[task].config) if each.name == option)
+    assert made.type.name == "text" and made.make_metavar(click.Context(click.Command("train"))) == "NUMBER"
 
 
 @pytest.mark.parametrize(
