@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from elman.architectures import Inputs, Numbers, Places, Ragged, StepPatterns
@@ -25,7 +25,7 @@ from elman.readers.dna import DnaReading, read_dna
 from elman.tasks.base_tracks_picture import Track, draw_tracks
 from elman.tasks.generated_signals import write_motifs
 from elman.tasks.saliency_picture import draw_saliency
-from elman.tasks.sequence_labels import STEP_LABELS, LabelOptions, LabelTask, spread
+from elman.tasks.sequence_labels import STEP_LABELS, LabelOptions, LabelTask, refuse_width_of_nothing, spread
 from elman.tasks.supervised import Answer, Item, Setting
 
 if TYPE_CHECKING:
@@ -55,6 +55,11 @@ class DnaOptions(LabelOptions):
     hidden_size: int = Field(64, ge=1, le=65_536, description="units of a layer and direction")
     dropout: float = Field(0.3, ge=0, lt=1, description="between layers and before the output")
     input_dropout: float = Field(0.0, ge=0, lt=1, description="of bases, the same axes at all steps")
+
+    @model_validator(mode="after")
+    def _refuse_a_width_of_nothing(self) -> DnaOptions:
+        refuse_width_of_nothing(self.filters, self.filter_width != type(self).model_fields["filter_width"].default)
+        return self
 
     def reading(self, labelled: bool = True) -> DnaReading:
         """Return how DNA is read."""

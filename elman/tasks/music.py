@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from elman.architectures import ManyToManyInStep, Numbers, Ragged
@@ -48,6 +48,12 @@ class MusicOptions(PlainLayers, SupervisedOptions):
     hidden_size: int = Field(256, ge=1, le=65_536, description="units of a layer")
     dropout: float = Field(0.5, ge=0, lt=1, description="between layers and before the output")
     batch_size: int = Field(8, ge=1, le=65_536, description="pieces of a batch")
+
+    @model_validator(mode="after")
+    def _refuse_units_of_nothing(self) -> MusicOptions:
+        if self.keys == "independent" and self.units != type(self).model_fields["units"].default:
+            raise ValueError("units has an effect with keys=dependent only; got keys=independent")
+        return self
 
 
 class MusicTraining(TrainingConfig):

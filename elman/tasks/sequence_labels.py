@@ -44,6 +44,16 @@ class LabelTraining(TrainingConfig):
     warmup_steps: int = Field(50, ge=0, le=10**9, description="steps over which the learning rate rises linearly")
 
 
+def refuse_width_of_nothing(filters: int, given: bool) -> None:
+    """Refuse a width of patterns that is given where there are no patterns.
+
+    Raises:
+        ValueError: it is, for a validator of options.
+    """
+    if given and not filters:
+        raise ValueError("filter_width has no effect with filters=0")
+
+
 Config = TypeVar("Config", bound=LabelOptions)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from elman.architectures import Inputs, Numbers, StepPatterns
@@ -22,7 +22,7 @@ from elman.readers.series import Series, SeriesReading
 from elman.readers.series_files import read_series
 from elman.tasks.generated_signals import write_sines
 from elman.tasks.options import POOLED, Pooled
-from elman.tasks.sequence_labels import LabelOptions, LabelTask
+from elman.tasks.sequence_labels import LabelOptions, LabelTask, refuse_width_of_nothing
 from elman.tasks.supervised import Answer, Item, Setting
 
 Columned = TypeVar("Columned", bound="ColumnOptions")
@@ -50,6 +50,11 @@ class SeriesClassificationOptions(ColumnOptions, LabelOptions):
     noise: float = Field(0.2, ge=0, le=100, description="deviation of noise on standardised values in training")
     crop: float = Field(0.0, ge=0, lt=1, description="training takes parts of series that are up to so much shorter")
     dropout: float = Field(0.3, ge=0, lt=1, description="between layers and before the output")
+
+    @model_validator(mode="after")
+    def _refuse_a_width_of_nothing(self) -> SeriesClassificationOptions:
+        refuse_width_of_nothing(self.filters, self.filter_width != type(self).model_fields["filter_width"].default)
+        return self
 
 
 class SeriesClassification(LabelTask[SeriesClassificationOptions]):

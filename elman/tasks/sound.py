@@ -52,6 +52,14 @@ class SoundOptions(SupervisedOptions):
         usual = type(self).model_fields["coefficients"].default
         if self.features != "mfcc" and self.coefficients != usual:
             raise ValueError("coefficients has an effect with features=mfcc only; got features=log-mel")
+        if self.coefficients > self.bands and self.coefficients != usual:
+            raise ValueError(f"coefficients must be at most bands, {self.bands}; got {self.coefficients}")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_sound_between_windows(self) -> SoundOptions:
+        if self.hop > self.window:
+            raise ValueError(f"hop must be at most window, {self.window:g}; got {self.hop:g}")
         return self
 
 

@@ -102,6 +102,23 @@ def test_all_problems_are_told_at_once() -> None:
 
 
 @pytest.mark.parametrize(
+    ("task", "options", "message"),
+    [
+        ("dna", {"filters": 0, "filter_width": 5}, "--filter-width has no effect with --filters 0"),
+        ("series-classification", {"filters": 0, "filter_width": 5}, "--filter-width has no effect with --filters 0"),
+        ("music", {"keys": "independent", "units": 8}, "--units has an effect with --keys dependent only"),
+        ("audio-classification", {"features": "mfcc", "coefficients": 50}, "--coefficients must be at most bands, 40"),
+        ("speech-recognition", {"hop": 0.5}, r"--hop must be at most window, 0\.025; got 0\.5"),
+    ],
+)
+def test_options_that_another_leaves_without_effect_are_refused(
+    task: str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        configured(TASKS[task].config, options, "elman train")
+
+
+@pytest.mark.parametrize(
     ("task", "option", "value", "limit"),
     [
         ("text-classification", "dense", "0", "at least 1"),

@@ -26,7 +26,8 @@ from elman.tasks.supervised import Setting
 
 
 def setting(**options) -> Setting[MusicOptions]:
-    config = MusicOptions(hidden_size=6, units=5, **options)
+    units = {} if options.get("keys") == "independent" else {"units": 5}
+    config = MusicOptions(hidden_size=6, **units, **options)
     return Setting(config, Music().fit([], config), cells["gru"])
 
 
