@@ -16,6 +16,9 @@ from elman.readers.ts_files import ts_series
 
 FORMS = ("auto", *TABLES, "rows", "ts", "npz")
 COLUMNS = ("time", "series", "label", "group", "part")
+_OTHERS = ("ts", "rows", "npz")
+"""Forms that are no tables: their columns have no names of their own."""
+
 _PARTS = {"_train": "train", "_validation": "validation", "_test": "test"}
 
 
@@ -36,7 +39,7 @@ def read_series(path: Path, how: SeriesReading) -> Iterator[Example]:
 
     Raises:
         MissingInputError, DataError, StorageError: something cannot be read or used.
-        UsageError: an unknown form or column.
+        UsageError: an unknown form or column, or in training an option of another form.
     """
     how.known_columns(*COLUMNS)
     if how.form not in FORMS:
@@ -65,11 +68,31 @@ def _stem(file: Path) -> str:
     return Path(file.name.removesuffix(".gz")).stem
 
 
+def _refuse_idle(form: str | None, how: SeriesReading) -> None:
+    """Refuse options of other forms where a model is trained; it may be used on data of any form.
+
+    Raises:
+        UsageError: one was given.
+    """
+    idle = [
+        name
+        for name, given in (
+            ("ignore", how.ignore and form in _OTHERS),
+            ("channels", how.channels != 1 and form != "rows"),
+            ("ragged", how.ragged and form != "rows"),
+        )
+        if given
+    ]
+    if idle and form is not None and how.purpose == "train":
+        raise UsageError(f"{', '.join(idle)}: must be for data of another form; has no effect on format {form}")
+
+
 def _of_file(path: Path, part: str | None, how: SeriesReading) -> Iterator[Example]:
     name = path.name.removesuffix(".gz")
     form = how.form if how.form != "auto" else {".ts": "ts", ".npz": "npz"}.get(Path(name).suffix) or form_of(path)
-    if form in ("ts", "rows", "npz"):
+    if form in _OTHERS:
         how.refuse_columns(form)
+    _refuse_idle(form, how)
     if form == "ts":
         yield from ts_series(path, how, part)
     elif form == "rows":

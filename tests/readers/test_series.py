@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow
@@ -56,9 +57,8 @@ def written(folder: Path, form: str) -> Path:
 def test_every_form_reads_the_same(form: str, named: bool, tmp_path: Path) -> None:
     columns = COLUMNS if form in ("csv", "jsonl", "parquet") else {}
     chosen = form if named or form == "rows" else "auto"
-    found = list(
-        read_series(written(tmp_path, form), SeriesReading(form=chosen, columns=columns, channels=2, ragged=True))
-    )
+    rows: dict[str, Any] = {"channels": 2, "ragged": True} if form == "rows" else {}
+    found = list(read_series(written(tmp_path, form), SeriesReading(form=chosen, columns=columns, **rows)))
     assert sorted((e.y, e.x.numbers.tolist()) for e in found) == sorted(SERIES)
     if columns:
         assert all(e.x.names == ("a", "b") and e.x.times[1] == np.datetime64("2024-03-02") for e in found)
@@ -188,9 +188,11 @@ def test_what_is_broken_is_told_with_file_and_line_or_left_out(case: str, tmp_pa
     form = "rows" if name == "d.rows" else "auto"
     columns = COLUMNS if name == "d.csv" else {}
     with pytest.raises(DataError, match=f"{name}{place}: .*{message}"):
-        list(read_series(tmp_path / name, SeriesReading(form=form, columns=columns, channels=2)))
+        list(
+            read_series(tmp_path / name, SeriesReading(form=form, columns=columns, channels=2 if form == "rows" else 1))
+        )
     rejects = Rejects(skip=True)
-    how = SeriesReading(rejects, form, columns=columns, channels=2)
+    how = SeriesReading(rejects, form, columns=columns, channels=2 if form == "rows" else 1)
     assert len(list(read_series(tmp_path / name, how))) == left
     assert [row["where"] for row in rejects.rows] == [f"{tmp_path / name}{place}"]
 
@@ -292,6 +294,23 @@ def test_a_label_is_needed_by_name_to_train_and_never_to_predict(tmp_path: Path)
     assert found.x.names == ("v",) and found.y is None
     path.write_text("id,v\ns,2\ns,1\n", encoding="ascii")
     assert list(read_series(path, SeriesReading(columns=columns, labelled=False, purpose="predict"))) == [found]
+
+
+@pytest.mark.parametrize(
+    ("form", "options", "message"),
+    [
+        ("npz", {"ignore": ("x1",)}, "ignore: must be for data of another form; has no effect on format npz"),
+        ("ts", {"channels": 2, "ragged": True}, "channels, ragged: must be for .* has no effect on format ts"),
+        ("csv", {"channels": 2}, "channels: must be for data of another form; has no effect on format csv"),
+    ],
+)
+def test_options_of_other_forms_are_refused_in_training_only(
+    form: str, options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    how = SeriesReading(columns=COLUMNS if form == "csv" else {}, **options)
+    with pytest.raises(UsageError, match=message):
+        list(read_series(written(tmp_path, form), how))
+    assert len(list(read_series(written(tmp_path, form), replace(how, purpose="measure")))) == 2
 
 
 def test_names_may_be_numbers_and_texts(tmp_path: Path) -> None:
