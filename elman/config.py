@@ -21,12 +21,13 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def load_recipe(path: Path, known: frozenset[str]) -> dict[str, Any]:
+def load_recipe(path: Path, known: frozenset[str], tables: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Read a recipe.
 
     Args:
-        path: A TOML file; tables only group options, their names do not count.
+        path: A TOML file; tables only group options, their names do not count unless they are those of `tables`.
         known: Names of options, with underscores.
+        tables: Those of them whose value is a table.
 
     Returns:
         Option names to values.
@@ -44,18 +45,18 @@ def load_recipe(path: Path, known: frozenset[str]) -> dict[str, Any]:
         raise DataError(f"{path}: must be TOML; {error}") from None
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
-    unknown = [f"unknown option {key!r}{nearest(key, known)}" for key, _ in _flat(values) if key not in known]
+    unknown = [f"unknown option {key!r}{nearest(key, known)}" for key, _ in _flat(values, tables) if key not in known]
     if unknown:
         raise UsageError(f"{path}: {'; '.join(unknown)}", f"options: {', '.join(sorted(known))}")
     found: dict[str, Any] = {}
-    for key, value in _flat(values):
+    for key, value in _flat(values, tables):
         if key in found:
             raise UsageError(f"{path}: option {key!r} must be given once; got it in two tables")
         found[key] = value
     return found
 
 
-def _flat(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _flat(values: dict[str, Any], tables: frozenset[str]) -> Iterator[tuple[str, Any]]:
     """Yield options, those of tables without the tables' names."""
     for name, value in values.items():
-        yield from value.items() if isinstance(value, dict) else [(name, value)]
+        yield from value.items() if isinstance(value, dict) and name not in tables else [(name, value)]

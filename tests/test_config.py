@@ -25,6 +25,12 @@ def test_tables_only_group(tmp_path):
     assert load_recipe(path, KNOWN) == {"layers": 3, "hidden_size": 7, "init": "uniform:0.1", "learning_rate": 0.5}
 
 
+def test_a_table_is_the_value_of_an_option_that_takes_one(tmp_path):
+    for text in ('column = {text = "review", layers = "l"}\n[task]\nlayers = 3\n', '[column]\ntext = "review"\n'):
+        found = load_recipe(written(tmp_path, text), KNOWN | {"column"}, frozenset({"column"}))
+        assert found["column"]["text"] == "review" and found.get("layers", 3) == 3
+
+
 def test_unknown_option_is_answered_with_the_nearest(tmp_path):
     with pytest.raises(UsageError, match=r"recipe\.toml: unknown option 'hiden_size'; did you mean 'hidden_size'\?"):
         load_recipe(written(tmp_path, "[task]\nhiden_size = 7\n"), KNOWN)

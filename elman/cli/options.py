@@ -70,6 +70,11 @@ def flag_of(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def is_table(info: FieldInfo) -> bool:
+    """Return whether the value of a field is given as NAME=VALUE, and as a table in a recipe."""
+    return get_origin(_plain_type(info.annotation)) is dict
+
+
 def _plain_type(annotation: Any) -> Any:
     """The type of a field without `None`; of several alternatives, the first."""
     if get_origin(annotation) in (Union, types.UnionType):

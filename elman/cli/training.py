@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from elman.cli.options import checked, options_of
+from elman.cli.options import checked, is_table, options_of
 from elman.cli.output import write_json
 from elman.cli.reading import as_path
 from elman.cli.verbs import Group, attach_debug, json_option, refuse
@@ -95,8 +95,9 @@ def resolve(task: Task, options: dict[str, Any], recipe: str | None) -> tuple[An
     """
     from elman.config import load_recipe
 
-    known = frozenset({**task.config.model_fields, **task.training.model_fields})
-    written = load_recipe(Path(recipe), known) if recipe else {}
+    fields = {**task.config.model_fields, **task.training.model_fields}
+    tables = frozenset(name for name, info in fields.items() if is_table(info))
+    written = load_recipe(Path(recipe), frozenset(fields), tables) if recipe else {}
     config, problems = checked(task.config, options, written, recipe or "")
     training, more = checked(task.training, options, written, recipe or "")
     refuse(f"elman train {task.name}", problems + more, f"see: elman train {task.name} --help")
