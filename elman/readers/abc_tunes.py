@@ -82,7 +82,7 @@ def _played(items: list[Item]) -> Iterator[Sound | Accompaniment]:
         if isinstance(item, Ending):
             ending, skipping = True, number not in item.passes
         elif isinstance(item, Bar):
-            if item.repeats and not skipping and (number == 1 or _is_ending(items, at, number + 1)):
+            if item.repeats and not skipping and (number == 1 or _has_ending(items[begin : at + 1], number + 1)):
                 at, number, ending = begin, number + 1, False
                 continue
             over = item.repeats or (item.closes and ending)
@@ -93,10 +93,9 @@ def _played(items: list[Item]) -> Iterator[Sound | Accompaniment]:
             yield item
 
 
-def _is_ending(items: list[Item], at: int, number: int) -> bool:
-    """Whether the ending of a pass begins here."""
-    item = items[at] if at < len(items) else None
-    return isinstance(item, Ending) and number in item.passes
+def _has_ending(items: list[Item], number: int) -> bool:
+    """Whether the ending of a pass is among items."""
+    return any(isinstance(item, Ending) and number in item.passes for item in items)
 
 
 @dataclass

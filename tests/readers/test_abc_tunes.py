@@ -126,6 +126,7 @@ def test_signatures_with_accidentals_of_their_own(key, accidentals):
         ("|:C [1D:| [2E|] |:F:|", [C, D, C, E, F, F]),
         ("|:C|1,2D:|3E||F", [C, D, C, D, C, E, F]),
         ("|:C|1-2D:|[3E:|F", [C, D, C, D, C, E, F]),
+        ("|:C|1,3D:|2E:|F", [C, D, C, E, C, D, F]),
         ("C||D:|", [C, D, C, D]),
         ("C||\nD:|", [C, D, C, D]),
         ("C\nD::E:|", [C, D, C, D, E, E]),
