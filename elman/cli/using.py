@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any, Literal
 
@@ -102,7 +103,8 @@ next(option for option in sample.params if option.name == "output").opts.append(
 def score(model: Path, file: str, steps: bool, precision: str | None, loss_bound: float | None, as_json: bool) -> None:
     """Give the probability of every line of FILE (- for stdin) under MODEL, in nats."""
     chosen = checked_precision(precision, loss_bound)
-    sentences = [line for line in read_text(file, LINES_LIMIT).splitlines() if line.strip()]
+    lines = io.StringIO(read_text(file, LINES_LIMIT), newline=None)  # as training reads them: U+2028 ends no line
+    sentences = [line.rstrip("\n") for line in lines if line.strip()]
     if not sentences:
         raise DataError(f"{'stdin' if file == '-' else file}: must have at least one line of text; got none")
     from elman.tasks.language_model import load

@@ -16,6 +16,7 @@ _LENGTH = r"(?P<times>\d*)(?P<slashes>/*)(?P<parts>\d*)"
 _TUPLETS = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
 _COMPOUND = (6, 9, 12)
 """Beats of a bar that are counted in threes: there 5, 7 and 9 notes take the time of 3, elsewhere of 2."""
+_MOST_PASSES = 99
 _PIECES = re.compile(_NOTE + _LENGTH)
 
 
@@ -125,10 +126,12 @@ class Notation:
     def _field(self, where: str, match: re.Match[str]) -> None:
         self.set(where, match["name"], match["value"].strip())
 
-    def _ending(self, _where: str, match: re.Match[str]) -> None:
+    def _ending(self, where: str, match: re.Match[str]) -> None:
         passes = set[int]()
         for part in re.findall(r"\d+(?:-\d+)?", match["passes"]):
             first, _, last = part.partition("-")
+            if int(last or first) > _MOST_PASSES:
+                raise DataError(f"{where}: an ending must be of at most {_MOST_PASSES} passes; got {shown(part)}")
             passes.update(range(int(first), int(last or first) + 1))
         self.items.append(Ending(frozenset(passes)))
 

@@ -174,6 +174,7 @@ def test_ornaments_words_and_comments_make_no_sound(tmp_path):
         ("-C", "C", r"a\.abc:6: '-' must stand behind a note"),
         ("C", "Hm", r"a\.abc:5: K must be a key such as"),
         ("[M:x]C", "C", r"a\.abc:6: M must be a fraction"),
+        ("C|1-1000000000 D:|", "C", r"a\.abc:6: an ending must be of at most 99 passes; got '1-1000000000'"),
         ("V:2\nC", "C", r"a\.abc:6: a tune must have one voice"),
         ("[V:1]C\n[V:2]E", "C", r"a\.abc:6: a tune must have one voice"),
         ("z", "C", r"a\.abc:1: a tune must hold notes"),
