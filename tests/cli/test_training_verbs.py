@@ -216,8 +216,9 @@ def test_evaluate_defines_perplexity_by_its_loss(elman: Elman, model: Path, corp
 
 def test_score_is_the_sum_of_its_steps(elman: Elman, model: Path) -> None:
     outcome = elman("score", model, "--json", "--steps", stdin="the dog\r\nxq\na\u2028dog\n".encode())
-    rows = json.loads(outcome.out)["sentences"]
-    assert [row["text"] for row in rows] == ["the dog", "xq", "a\u2028dog"]
+    *rows, separated = json.loads(outcome.out)["sentences"]
+    assert [row["text"] for row in rows] == ["the dog", "xq"]
+    assert separated["text"] == "a\u2028dog", "as training reads lines"
     for row in rows:
         assert [step["token"] for step in row["steps"]] == list(row["text"])
         total = sum(math.log(step["probability"]) for step in row["steps"])
