@@ -8,7 +8,19 @@ from typing import Any
 
 from elman.equations import Cell
 from elman.plans.levels import in_passes
-from elman.plans.lines import PRODUCT, ROW_FUNCTIONS, Line, Lines, Term, before, is_rounded, read, rounded
+from elman.plans.lines import (
+    PRODUCT,
+    ROW_FUNCTIONS,
+    Line,
+    Lines,
+    Term,
+    before,
+    copy_to_rows,
+    in_rows,
+    is_rounded,
+    read,
+    rounded,
+)
 from elman.plans.rounding import round_operands
 from elman.plans.simplify import simplify
 from elman.plans.storage import assign_slots, assign_tiles, rows_needed
@@ -158,14 +170,16 @@ def compile_cell(
     """
     names = tuple(shapes)
     number = {name: n for n, name in enumerate(names)}
-    accumulations = cell.schedule.accumulations if keep else ()
-    kept = {a.d_value for a in accumulations} | {a.operand for a in accumulations if a.operand}
-    lines = simplify(read(cell, shapes, sizes, widths, keep), kept)
+    vectors = [name for name, shape in shapes.items() if len(shape) == 1]
+    accumulations = [_of_rows(a, vectors) for a in cell.schedule.accumulations] if keep else []
+    factors = {f for a in accumulations if a.operand for f in (a.d_value, a.operand)}
+    kept = {a.d_value for a in accumulations} | factors
+    lines = read(cell, shapes, sizes, widths, keep)
+    copy_to_rows(lines, vectors)
+    lines = simplify(lines, kept)
     factor = {name: name for name in kept}
     if rounded_floats:
-        lines = round_operands(
-            lines, cell.states, {f for a in accumulations if a.operand for f in (a.d_value, a.operand)}
-        )
+        lines = round_operands(lines, cell.states, factors)
         factor = {name: rounded(name) if rounded(name) in lines.widths else name for name in kept}
         kept = set(factor.values())
     parts = [in_passes(part, kept) for part in (lines.hoisted, lines.step, lines.back, lines.after)]
@@ -205,6 +219,12 @@ def compile_cell(
 def _in_order(lines: Sequence[Line]) -> list[Line]:
     """Row operations, then products, then what is pointwise: the order in which a pass runs."""
     return sorted(lines, key=lambda line: (line.function not in ROW_FUNCTIONS, line.function != PRODUCT))
+
+
+def _of_rows(accumulation: Any, vectors: Sequence[str]) -> Any:
+    """A gradient whose right factor, where that is a vector parameter, lies in rows."""
+    operand = accumulation.operand
+    return replace(accumulation, operand=in_rows(operand)) if operand in vectors else accumulation
 
 
 def _first_column(cell: Cell, accumulation: Any, sizes: Mapping[str, int]) -> int:

@@ -102,6 +102,11 @@ def rounded(name: str) -> str:
     return f"%bf16 {name}"
 
 
+def in_rows(parameter: str) -> str:
+    """Name of a vector parameter copied to every row, for what reads whole rows."""
+    return f"%rows {parameter}"
+
+
 def is_rounded(name: str) -> bool:
     """Say whether a name is of a value rounded to bfloat16."""
     return name.startswith("%bf16 ")
@@ -204,6 +209,25 @@ def _read_back(cell: Cell, reader: _Reader, lines: Lines, widths: Mapping[str, i
     found = schedule.results.get(cell.input)
     if found is not None:
         lines.after.append(Line("", "store_dx", (found,), widths[cell.input]))
+
+
+def copy_to_rows(lines: Lines, vectors: Sequence[str]) -> None:
+    """Copy to rows the vector parameters that products and row operations read: they take whole rows.
+
+    Args:
+        lines: Of a cell; changed in place.
+        vectors: Names of the vector parameters.
+    """
+    names = {vector: in_rows(vector) for vector in vectors}
+    wanted: set[str] = set()
+    for part in (lines.hoisted, lines.step, lines.back, lines.after):
+        for n, line in enumerate(part):
+            if line.terms or line.function in ROW_FUNCTIONS:
+                wanted |= set(line.reads)
+                part[n] = renamed(line, names)
+    copied = [vector for vector in vectors if vector in wanted]
+    lines.widths |= {names[vector]: lines.widths[vector] for vector in copied}
+    lines.hoisted[:0] = [Line(names[vector], "copy", (vector,), lines.widths[vector]) for vector in copied]
 
 
 def uses(*parts: Sequence[Line], also: Iterable[str] = ()) -> Counter[str]:

@@ -97,6 +97,22 @@ def test_rewritten_cells_keep_the_contract(case: Case, rewrite: object, target: 
     assert_close(found, wanted.found(wanted.whole(REFERENCE[precision])), TOLERANCE[precision], floor=1.0)
 
 
+READ_AS_ROWS = ["V b", "layer_norm(b)", "tanh(V layer_norm(b) + R b + b)"]
+
+
+@on_every_target
+@pytest.mark.parametrize("term", READ_AS_ROWS)
+def test_a_vector_parameter_is_a_row_where_whole_rows_are_read(term: str, target: str, precision: str) -> None:
+    """Products and row operations read rows, and parameters have none of their own."""
+    layer = elman.Recurrent(elman.Cell(f"h = tanh(W x + U h<t-1> + {term})"), 7, 18, seed=2)
+    draws = torch.Generator().manual_seed(3)
+    weights = {n: torch.randn(w.shape, generator=draws).mul_(0.3).requires_grad_() for n, w in layer.weights.items()}
+    x, h = (torch.randn(shape, generator=draws).requires_grad_() for shape in ((4, 5, 7), (4, 18)))
+    values = layer.cell, weights, x, torch.tensor([5, 2, 4, 1]), {"h": h}
+    wanted = gradients(REFERENCE[precision], values)
+    assert_close(gradients(CpuEngine(target, precision=precision), values), wanted, TOLERANCE[precision], floor=1.0)
+
+
 @on_every_target
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "reverse"])
 @pytest.mark.parametrize("case", at("ragged", "all short"), ids=str)
@@ -134,7 +150,9 @@ def big(
 
 
 def gradients(
-    engine_: CpuEngine, values: tuple[elman.Cell, Found, torch.Tensor, torch.Tensor, Found], reverse: bool = False
+    engine_: CpuEngine | ReferenceEngine,
+    values: tuple[elman.Cell, Found, torch.Tensor, torch.Tensor, Found],
+    reverse: bool = False,
 ) -> Found:
     cell, weights, x, lengths, state = values
     y, final = engine_.run(cell, weights, x, lengths, state, {}, reverse)
