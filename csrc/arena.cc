@@ -1,5 +1,6 @@
 #include "arena.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include <cstdint>
@@ -50,8 +51,16 @@ struct Arena {
   }
 };
 
+Arena& arena();
+
+// A fork waits for the lock: the child has it free, and not held by a thread that is gone.
+Arena* watching_forks(Arena* one) {
+  pthread_atfork([] { arena().mutex.lock(); }, [] { arena().mutex.unlock(); }, [] { arena().mutex.unlock(); });
+  return one;
+}
+
 Arena& arena() {
-  static Arena* const one = new Arena;  // blocks may come back after static objects are gone
+  static Arena* const one = watching_forks(new Arena);  // blocks may come back after static objects are gone
   return *one;
 }
 

@@ -46,7 +46,7 @@ def sequences(batch: int = 24, steps: int = 30) -> torch.Tensor:
 
 def in_a_process(code: str) -> str:
     """Run code in a fresh interpreter that has imported what this file has; return what it printed."""
-    head = "import os, sys, threading, torch, elman\nfrom elman.engines.cpu import CpuEngine\n"
+    head = "import os, signal, sys, threading, torch, elman\nfrom elman.engines.cpu import CpuEngine\n"
     source = head + "from tests.engines.cpu.test_threads import *\n" + textwrap.dedent(code)
     done = subprocess.run(
         [sys.executable, "-c", source],
@@ -167,6 +167,40 @@ def test_a_child_may_be_the_first_to_call_the_engine() -> None:
             y = run(x)[0]
             os._exit(0 if bool(y.isfinite().all()) else 1)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert in_a_process(code) == "0"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_waits_for_the_memory_that_other_threads_take() -> None:
+    """A lock that a thread of the parent holds would stay locked in the child, where that thread is not."""
+    code = """
+        engine.set_idle_limit(0)  # blocks come from the system and go back to it under the lock
+        one, counts = torch.ones(1, 1, 1), torch.ones(1, dtype=torch.int64)
+        done = threading.Event()
+
+        def call():
+            engine.compare_back("scalar", one, one, one[0, 0], counts, one, *(torch.empty(1) for _ in range(3)), 1)
+
+        def calls():
+            while not done.is_set():
+                call()
+
+        helpers = [threading.Thread(target=calls) for _ in range(2)]
+        for helper in helpers:
+            helper.start()
+        end = 0
+        for _ in range(60):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(10)  # the end of a child that waits
+                call()
+                os._exit(0)
+            end = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            if end:
+                break
+        done.set()
+        print(end)
     """
     assert in_a_process(code) == "0"
 
