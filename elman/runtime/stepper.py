@@ -185,14 +185,20 @@ class Stepper:
             ShapeError: an argument does not fit.
             DivergedError: a logit is not a number.
         """
+        logits, choice, size = np.array(logits, np.float32), choice or Choice(), self.vocabulary_size
+        if logits.ndim != 2 or logits.shape[1] != size:
+            raise ShapeError(f"logits: must have shape (B, V) with V = {size}; got {logits.shape}")
         if draws.streams != len(logits):
             raise ShapeError(f"draws: must be {len(logits)} streams; got {draws.streams}")
-        choice = choice or Choice()
-        logits, after = np.array(logits, np.float32), self._start(state, len(logits))
+        if length < 1:
+            raise ShapeError(f"length: must be at least 1; got {length}")
+        if never is not None and not 0 <= never < size:
+            raise ShapeError(f"never: must be a token from 0 to {size - 1}; got {never}")
+        after = self._start(state, len(logits))
         written = np.zeros((len(logits), length), np.int64)
         diverged = self._native.write(
-            written, _lists(after), logits, draws, choice.temperature, choice.top_k or 0, choice.top_p or 0.0,
-            choice.greedy, -1 if never is None else never, self._threads_for(len(logits)),
+            written, _lists(after), logits, draws, choice.temperature, min(choice.top_k or 0, size),
+            choice.top_p or 0.0, choice.greedy, -1 if never is None else never, self._threads_for(len(logits)),
         )  # fmt: skip
         _check_diverged(diverged)
         return written, logits, after

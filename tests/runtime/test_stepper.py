@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -257,6 +258,31 @@ def test_logits_that_are_no_numbers_are_refused(precision: str) -> None:
     logits[1, 3] = np.nan
     with pytest.raises(DivergedError, match="stream 1"):
         stepper.write(logits, stepper.initial_state(2), 1, draws_of(0, 2))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"logits": np.zeros((2, 11), np.float32)}, "logits: must have shape (B, V) with V = 12; got (2, 11)"),
+        ({"logits": np.zeros(12, np.float32)}, "logits: must have shape (B, V) with V = 12; got (12,)"),
+        ({"length": 0}, "length: must be at least 1; got 0"),
+        ({"never": 12}, "never: must be a token from 0 to 11; got 12"),
+        ({"draws": 3}, "draws: must be 2 streams; got 3"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_it_is_written(change: dict[str, Any], message: str) -> None:
+    stepper = stepper_of(model_of("rnn", 12, 8, 16, 1))
+    given = {"logits": np.zeros((2, 12), np.float32), "length": 1, "draws": 2, "never": None} | change
+    draws, state = draws_of(0, given["draws"]), stepper.initial_state(2)
+    with pytest.raises(ShapeError) as caught:
+        stepper.write(given["logits"], state, given["length"], draws, never=given["never"])
+    assert caught.value.message == message
+
+
+def test_more_tokens_than_there_are_may_be_drawn_from() -> None:
+    stepper = stepper_of(model_of("rnn", 12, 8, 16, 1))
+    wanted = stepper.generate([1], 20, choice=Choice())
+    assert stepper.generate([1], 20, choice=Choice(top_k=2**70)) == wanted
 
 
 def test_a_table_without_room_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
