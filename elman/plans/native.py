@@ -119,6 +119,6 @@ def most_threads() -> int:
     if not asked:
         torch = sys.modules.get("torch")
         return len(os.sched_getaffinity(0)) if torch is None else int(torch.get_num_threads())
-    if not asked.isdigit() or int(asked) < 1:
+    if not asked.isdecimal() or int(asked) < 1:
         raise UsageError(f"ELMAN_THREADS: must be a positive whole number; got {asked!r}")
     return int(asked)

@@ -18,7 +18,8 @@ import torch
 
 import elman
 from elman.engines.cpu import CpuEngine
-from elman.plans.native import available, engine
+from elman.errors import UsageError
+from elman.plans.native import available, engine, most_threads
 
 pytestmark = pytest.mark.skipif(not available(), reason="the engine was not built")
 
@@ -169,6 +170,13 @@ def test_a_child_may_be_the_first_to_call_the_engine() -> None:
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
     assert in_a_process(code) == "0"
+
+
+@pytest.mark.parametrize("asked", ["0", "-1", "two", "1.5", "\N{SUPERSCRIPT TWO}"])
+def test_a_number_of_threads_is_a_number(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ELMAN_THREADS", asked)
+    with pytest.raises(UsageError, match=f"ELMAN_THREADS: must be a positive whole number; got {asked!r}"):
+        most_threads()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
