@@ -317,8 +317,9 @@ inline void to_halves(const float* x, int depth, uint8_t* high, uint8_t* low, fl
   for (const float lane : lanes) most = lane > most || lane != lane ? lane : most;
   for (; k < depth; ++k) most = std::fabs(x[k]) > most || x[k] != x[k] ? std::fabs(x[k]) : most;
   *scale = most / 32767.0f;
-  // With an infinite or no largest the products are not numbers whatever the halves, and integers must not be either.
-  const float factor = most > 0.0f && most < INFINITY ? 32767.0f / most : 0.0f;
+  // With an infinite or no largest the products are not numbers whatever the halves, and integers must not be either; of a
+  // tiny one the factor would be infinite.
+  const float factor = most > 0x1p-112f && most < INFINITY ? 32767.0f / most : 0.0f;
   for (k = 0; k < depth; ++k) {
     const float shifted = x[k] * factor + 32768.5f;
     const auto whole = static_cast<uint32_t>(static_cast<int32_t>(shifted > 0.0f ? shifted : 0.0f));

@@ -181,7 +181,7 @@ inline Vec choose(Lanes m, Vec yes, Vec no) { return m ? yes : no; }
 inline Vec nearest(Vec a) { return {std::nearbyint(a.v)}; }
 inline Vec within(Vec a, float low, float high) { return {a.v < low ? low : a.v > high ? high : a.v}; }
 inline Vec with_sign_of(Vec magnitude, Vec sign) { return {std::copysign(magnitude.v, sign.v)}; }
-inline Vec times_power_of_two(Vec a, Vec n) { return {std::ldexp(a.v, static_cast<int>(n.v))}; }
+inline Vec times_power_of_two(Vec a, Vec n) { return {n.v == n.v ? std::ldexp(a.v, static_cast<int>(n.v)) : n.v}; }
 inline Vec to_upper_half(Vec a) {
   uint32_t bits;
   std::memcpy(&bits, &a.v, 4);

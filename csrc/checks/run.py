@@ -59,7 +59,12 @@ def library(name: str) -> str:
 def address() -> None:
     """Run the tests on a module with the sanitizers of addresses and undefined behaviour."""
     folder = build(
-        "address", {"CMAKE_CXX_COMPILER": "g++", "ELMAN_SANITIZE": "address,undefined", "ELMAN_EMULATE_TILES": "ON"}
+        "address",
+        {
+            "CMAKE_CXX_COMPILER": "g++",
+            "ELMAN_SANITIZE": "address,undefined,float-cast-overflow",
+            "ELMAN_EMULATE_TILES": "ON",
+        },
     )
     (module,) = folder.glob("_engine*.so")
     do(

@@ -39,7 +39,8 @@ class _Eager(torch.autograd.Function):
         start, weights = tensors[:states], tensors[states:]
         y, final, kept = _forward(x, batch_sizes, start, weights, kind, True)
         ctx.set_materialize_grads(False)
-        ctx.kind, ctx.states, ctx.batch_sizes = kind, states, batch_sizes
+        ctx.kind, ctx.states = kind, states
+        ctx.batch_sizes = None if batch_sizes is None else batch_sizes.clone()  # the caller's may be others by then
         ctx.save_for_backward(x, *tensors, *kept)
         return y, *final
 

@@ -46,7 +46,7 @@ def read_word_vectors(path: Path, wanted: Callable[[str], bool], further: int = 
     size = 0
     for number, line in lines(path, Reading()):
         fields = line.rstrip().split(" ")
-        if number == 1 and len(fields) == 2 and all(field.isdigit() for field in fields):
+        if number == 1 and len(fields) == 2 and all(field.isdecimal() for field in fields):
             size = int(fields[1])
             continue
         size = size or len(fields) - 1

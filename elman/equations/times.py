@@ -75,7 +75,7 @@ class Times:
                 transposed = True
             elif script.certain_time and script.text == "0":
                 start = True
-            elif script.superscript and script.text.isdigit() and not is_matrix_name(name):
+            elif script.superscript and script.text.isdecimal() and not is_matrix_name(name):
                 raise self.error(
                     place,
                     f"powers are not an operator of cells; got {name}^{script.text}",

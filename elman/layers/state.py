@@ -203,7 +203,7 @@ class StackState(Sequence[Any]):
         groups: dict[int, dict[str, Tensor]] = {}
         for name, value in values.items():
             number, dot, rest = name.partition(".")
-            if not dot or not number.isdigit():
+            if not dot or not number.isdecimal():
                 raise UsageError(f"StackState: names must begin with the number of a layer, '0.c'; got {name!r}")
             groups.setdefault(int(number), {})[rest] = value
         return StackState([_rebuilt(groups[n]) for n in sorted(groups)])
@@ -224,5 +224,5 @@ def states_of(where: str, state: StackState | None, layers: int) -> Sequence[Any
 
 
 def _rebuilt(values: dict[str, Tensor]) -> State | StackState:
-    nested = all(name.partition(".")[0].isdigit() and "." in name for name in values)
+    nested = all(name.partition(".")[0].isdecimal() and "." in name for name in values)
     return StackState.from_state_dict(values) if nested else State(values)

@@ -113,7 +113,7 @@ class _Columns:
                     f"{nearest(given.lower(), COLUMNS_OF_CONLLU)}"
                 )
             return COLUMNS_OF_CONLLU.index(given.lower())
-        if not given.isdigit() or int(given) < 1:
+        if not given.isdecimal() or int(given) < 1:
             raise UsageError(f"column {name}: must be the number of a column, from 1; got {given!r}")
         return int(given) - 1
 
@@ -121,7 +121,7 @@ class _Columns:
         """Add a line to a sentence, or note why it cannot be."""
         cells = text.split("\t") if self.form == "conllu" else _GAP.split(text.rstrip())
         self.count = self.count or len(cells)
-        if self.form == "conllu" and not cells[0].isdigit():
+        if self.form == "conllu" and not cells[0].isdecimal():
             if not re.fullmatch(r"\d+[-.]\d+", cells[0]):
                 sentence.problem = sentence.problem or (number, f"id must be a number; got {shown(cells[0])}")
             return  # 3-4 is written as one word and stands again as two; 3.1 is not written

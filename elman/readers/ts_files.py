@@ -51,7 +51,7 @@ def ts_series(path: Path, how: SeriesReading, part: str | None = None) -> Iterat
 def _check(path: Path, header: dict[str, str]) -> None:
     if header.get("timestamps", "false").lower() == "true":
         raise DataError(f"{path}: must have series without time stamps (@timeStamps false); got them")
-    if not header.get("dimensions", "1").isdigit():
+    if not header.get("dimensions", "1").isdecimal():
         raise DataError(f"{path}: @dimensions must be a number; got {shown(header['dimensions'])}")
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from elman.plans.native import available
-from tests.bridges.layers import FORMS, KINDS, STEPS, assert_close, flat, options, pair, rows, run, states
+from tests.bridges.layers import FORMS, I_SIZE, KINDS, STEPS, assert_close, flat, options, pair, rows, run, states
 
 pytestmark = [
     pytest.mark.skipif(not available(), reason="the engine was not built"),
@@ -102,6 +102,16 @@ def test_a_second_way_back_gives_the_same() -> None:
     first = torch.autograd.grad(total, [leaf, *ours.parameters()], retain_graph=True)
     second = torch.autograd.grad(total, [leaf, *ours.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_the_way_back_knows_the_batch_sizes_that_there_were() -> None:
+    ours, _ = pair("gru")
+    data = torch.randn(6, I_SIZE, requires_grad=True)
+    sizes = torch.tensor([3, 2, 1])
+    y, _ = ours(PackedSequence(data, sizes))
+    (wanted,) = torch.autograd.grad(y.data.square().sum(), data, retain_graph=True)
+    sizes.copy_(torch.tensor([2, 2, 2]))
+    assert torch.equal(torch.autograd.grad(y.data.square().sum(), data)[0], wanted)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -173,8 +173,9 @@ def test_refusals(tmp_path: Path) -> None:
     path = write(tmp_path, "a.conll", "a O\n")
     with pytest.raises(UsageError, match="did you mean 'conllu'"):
         read(path, form="conlu")
-    with pytest.raises(UsageError, match="must be the number of a column, from 1; got '0'"):
-        read(path, columns={"tag": "0"})
+    for given in ("0", "²"):
+        with pytest.raises(UsageError, match=f"must be the number of a column, from 1; got '{given}'"):
+            read(path, columns={"tag": given})
 
 
 def test_the_public_sets_have_the_counts_of_their_readmes(data_folder: Path) -> None:
