@@ -104,6 +104,7 @@ class _Resolver:
         self.defined = self._definitions(lines)
         self.constants = {left.name for left, right, _ in lines if isinstance(left, Symbol) and is_constant(right)}
         self.input = self._find_input(lines)
+        self._check_times(lines)
         meaning = Meaning(
             text=self.text,
             defined=self.defined,
@@ -236,12 +237,36 @@ class _Resolver:
         candidates = []
         for name, at in times.items():
             marked = at != {None} and len(at - {None}) == 1 and (at <= {0, None} or self.shift == 1)
-            if (marked or name in ("x", "u", "X")) and name[-1] not in "<>":
+            # A name at two steps is refused later, as an input; as an unknown name nobody would see why.
+            if (marked or {0, -1} <= at or name in ("x", "u", "X")) and name[-1] not in "<>":
                 candidates.append(name)
         for preferred in ("x", "u", "X"):
             if preferred in candidates:
                 return preferred
         return candidates[0] if len(candidates) == 1 else None
+
+    def _check_times(self, lines: list[tuple[Expression, Expression, int]]) -> None:
+        """A step sees values of this step and of the step before, and the input at one step, whichever."""
+        seen: int | None = None
+        for _, right, _ in lines:
+            for node in walk(right):
+                if not isinstance(node, Symbol) or not (node.name in self.defined or node.name == self.input):
+                    continue
+                at = 0 if node.time is None else node.time - self.shift
+                if at not in (0, -1):
+                    raise self.error(
+                        node.position,
+                        f"a step may read this step and the step before; {node.name} is read {_steps_away(at)}",
+                        "a value of a later step cannot be read; an older one needs a state of its own, d = h<t-1>",
+                    )
+                if node.name == self.input and node.name not in self.defined:
+                    seen = at if seen is None else seen
+                    if at != seen:
+                        raise self.error(
+                            node.position,
+                            f"the input {node.name} must be read at one step; it is read at two",
+                            f"keep the older one in a state of its own: d = {node.name}, then read d<t-1>",
+                        )
 
     def _is_state(self, name: str, equations: list[Equation]) -> bool:
         return any(
@@ -314,6 +339,10 @@ class _Resolver:
             f"a cycle within one step: {' <- '.join(loop)}",
             f"one of them must read the step before, as {loop[0]}<t-1>",
         )
+
+
+def _steps_away(offset: int) -> str:
+    return f"{abs(offset)} step{'s' * (abs(offset) > 1)} {'later' if offset > 0 else 'before'}"
 
 
 def _remedy_of_left_side(left: Expression) -> str:
