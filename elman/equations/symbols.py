@@ -133,7 +133,7 @@ def _plain_words(body: str) -> str:
 
 
 _PLAIN = re.compile(
-    r"(?P<base>[^\W\d_](?:(?!_[tnk](?![^\W_]))\w)*)(?P<hat>[~^>]?|<(?=$))(?P<subscript>_[tnk](?:[+-]1)?)?(?P<tail>.*)$",
+    r"(?P<base>[^\W\d_](?:(?!_[tnk](?!\w))\w)*)(?P<hat>[~^>]?|<(?=$))(?P<subscript>_[tnk](?:[+-]1)?)?(?P<tail>.*)$",
     re.DOTALL,
 )
 

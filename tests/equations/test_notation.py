@@ -141,6 +141,13 @@ def test_a_bias_called_n_is_no_time() -> None:
     assert "b_t" in Cell("h_t = tanh(W h_{t-1} + U x_t + b_t)").parameters(2, 3)
 
 
+def test_a_gate_called_n_does_not_end_a_name() -> None:
+    cell = Cell("n = tanh(W_n_x x_t + W_n_h h_t-1 + b_n_1)\nh_t = n + h_t-1")
+    assert list(cell.parameters(2, 3)) == ["W_n_x", "W_n_h", "b_n_1"]
+    assert cell == Cell(r"n_t = \tanh(W_{n,x} x_t + W_{n,h} h_{t-1} + b_{n\_1}) \\ h_t = n_t + h_{t-1}")
+    assert cell == Cell(cell.plain()) == Cell(cell.latex())
+
+
 def test_fractions_roots_and_constants() -> None:
     cell = Cell(r"h_t = \frac{1}{2} h_{t-1} + \sqrt{\sigma(W x_t)} - \gamma \odot h_{t-1}" + "\n" + r"\gamma = 0.25")
     assert cell == Cell("h = 1 / 2 * h<t-1> + sqrt(sigmoid(W x)) - gamma * h<t-1>\ngamma = 0.25")
