@@ -17,7 +17,7 @@ from elman.equations.program import Block, Builder
 from elman.equations.resolve import Resolved, resolve
 from elman.equations.schedule import Schedule, make_schedule
 from elman.equations.sizes import Sizes
-from elman.equations.symbols import is_matrix_name, is_vector_name
+from elman.equations.symbols import is_vector_name
 from elman.errors import EquationError, ShapeError, nearest
 
 
@@ -316,12 +316,11 @@ class Cell:
     def plain(self) -> str:
         """The equations in the plain notation, in order of the text; parses to the same cell."""
         order = {name: n for n, name in enumerate(self._resolved.order)}
-        # A gate called R needs its mark of time, or its line would define a matrix.
-        marked = (*self.states, *filter(is_matrix_name, order))
-        lines = [
-            printing.plain_equation(e, marked) for e in sorted(self._resolved.equations, key=lambda e: order[e.name])
+        equations = [
+            *sorted(self._resolved.equations, key=lambda e: order[e.name]),
+            *self._resolved.output_equations,
         ]
-        lines += [printing.plain_equation(e) for e in self._resolved.output_equations]
+        lines = [printing.plain_equation(e, self.states, self.input) for e in equations]
         lines += [f"{state}<0> = {printing.number_text(value)}" for state, value in self.starts.items()]
         declared = [f"size: {line.name} = {line.size}" for line in self._resolved.size_lines]
         return "\n".join([*declared, printing.aligned(lines)])

@@ -43,7 +43,7 @@ _OPERATORS = r"(?:odot|circ|cdot|times|ast|star|bullet|otimes|[dt]?frac|sqrt\s*\
 _COMMAND = rf"(?:{_ACCENTED}|\\(?!{_OPERATORS}(?![A-Za-z]))[A-Za-z]+)"
 # A name and what may follow it: a subscript in braces, or h_t-1; a hat, a transpose or a direction; <t-1>.
 _PLAIN_NAME = r"[^\W\d_](?:\w|[₋₊])*(?:(?<=_)\{[^{}]*\})?(?:(?<=_[tnk])[+-]1(?![\w.]))?"
-_PLAIN_ACCENT = r"(?:~|\^(?!\w)|\^T(?!\w)|>(?=[\s,\]<])|<(?=[\s,\]]))"
+_PLAIN_ACCENT = r"(?:~|\^(?!\w)|\^T(?!\w)|>(?=[\s,\])<]|$)|<(?=[\s,\])]|$|<[a-z0]))"
 _PLAIN_TIME = r"(?:<(?:[a-z](?:\s*[+-]\s*\d)?|0)>)"
 # e^{t-1} and e^{<t>} are a value called e at a time; any other e^{...} is an exponential. A digit alone is a power.
 _TIME_ABOVE = r"\s*\{\s*(?:<|\\langle|\(?[tnk](?:\s*[+-]\s*\d+)?\)?\s*\}|\d+\s*\}|\(0\)|\\?(?:top|T)\s*\})"

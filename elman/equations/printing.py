@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from elman.equations.expressions import Apply, Bracket, Equation, Expression, Number, Product, Symbol
 from elman.equations.functions import FUNCTIONS, OPERATORS
+from elman.equations.symbols import USUAL_INPUTS, is_learned_name
 
 _RANK = {"add": 1, "sub": 1, "neg": 1, "mul": 2, "div": 2}
 _GREEK = frozenset(
@@ -112,12 +113,15 @@ def _latex_function(name: str) -> str:
     return FUNCTIONS[name].latex if name in FUNCTIONS else _LATEX_OUTPUT.get(name, rf"\operatorname{{{name}}}")
 
 
-PLAIN = _Style(_plain_name, lambda name: name, lambda name: name, "^T")
+def plain(node: Expression, timed: Iterable[str] = ()) -> str:
+    """Write an expression in the plain notation; the names in `timed` get a mark of time."""
+    names = frozenset(timed)
 
+    def write(symbol: Symbol) -> str:
+        name = _plain_name(symbol)
+        return f"{name}<t>" if name in names else name
 
-def plain(node: Expression) -> str:
-    """Write an expression in the plain notation."""
-    return PLAIN.text(node)
+    return _Style(write, lambda name: name, lambda name: name, "^T").text(node)
 
 
 def latex(node: Expression, timed: Iterable[str] = ()) -> str:
@@ -132,10 +136,14 @@ def latex(node: Expression, timed: Iterable[str] = ()) -> str:
     return _Style(write, _latex_function, latex_name, r"{}^{\top}").text(node)
 
 
-def plain_equation(equation: Equation, states: Iterable[str] = ()) -> str:
-    """Write one line in the plain notation; states are marked with their time."""
-    mark = "<t>" if equation.name in states else ""
-    return f"{equation.name}{mark} {'+=' if equation.accumulates else '='} {plain(equation.expression)}"
+def plain_equation(equation: Equation, states: Iterable[str] = (), input_name: str = "x") -> str:
+    """Write one line in the plain notation; a name is marked with its time if it is a state, or could be misread.
+
+    A gate called R would be a matrix, and an input with an unusual name nobody's.
+    """
+    mark = "<t>" if equation.name in states or is_learned_name(equation.name) else ""
+    timed = () if input_name in USUAL_INPUTS else (input_name,)
+    return f"{equation.name}{mark} {'+=' if equation.accumulates else '='} {plain(equation.expression, timed)}"
 
 
 def latex_equation(equation: Equation, timed: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ from elman.equations.expressions import (
 from elman.equations.functions import ALIASES, FUNCTIONS, OUTPUT_FUNCTIONS
 from elman.equations.meaning import Meaning, is_constant, is_function
 from elman.equations.notation import RawEquation, SizeLine, is_latex, parse
-from elman.equations.symbols import is_matrix_name
+from elman.equations.symbols import USUAL_INPUTS, is_learned_name, is_matrix_name
 from elman.equations.times import Times
 from elman.errors import EquationError, nearest
 
@@ -196,7 +196,7 @@ class _Resolver:
                 name in _RESERVED
                 or name in FUNCTIONS
                 or name in ALIASES
-                or (left.time is None and (is_matrix_name(name) or name in ("b",) or re.match(r"b_", name)))
+                or (left.time is None and is_learned_name(name))
             )
             if reserved:
                 raise self.error(
@@ -225,10 +225,13 @@ class _Resolver:
     def _find_input(self, lines: list[tuple[Expression, Expression, int]]) -> str | None:
         """The one undefined name that is marked with a time, or is called x or u."""
         times: dict[str, set[int | None]] = {}
-        for _, right, _ in lines:
+        for left, right, _ in lines:
+            # a> and a< are the two directions of a in the line of a prediction, and an input like others elsewhere.
+            predicts = isinstance(left, Symbol) and _OUTPUT_NAME.match(left.name)
             for node in walk(right):
                 if (
                     isinstance(node, Symbol)
+                    and not (predicts and node.name[-1] in "<>")
                     and node.name not in self.defined
                     and node.name not in self.masks
                     and not is_function(node.name, self.functions)
@@ -238,9 +241,9 @@ class _Resolver:
         for name, at in times.items():
             marked = at != {None} and len(at - {None}) == 1 and (at <= {0, None} or self.shift == 1)
             # A name at two steps is refused later, as an input; as an unknown name nobody would see why.
-            if (marked or {0, -1} <= at or name in ("x", "u", "X")) and name[-1] not in "<>":
+            if marked or {0, -1} <= at or name in USUAL_INPUTS:
                 candidates.append(name)
-        for preferred in ("x", "u", "X"):
+        for preferred in USUAL_INPUTS:
             if preferred in candidates:
                 return preferred
         return candidates[0] if len(candidates) == 1 else None

@@ -6,7 +6,17 @@ from dataclasses import replace
 from functools import lru_cache
 
 from elman.equations.cell import Cell
-from elman.equations.expressions import Apply, Equation, Expression, Number, Product, Symbol, children, with_children
+from elman.equations.expressions import (
+    Apply,
+    Equation,
+    Expression,
+    Number,
+    Product,
+    Symbol,
+    children,
+    walk,
+    with_children,
+)
 from elman.equations.printing import number_text, plain_equation
 
 
@@ -29,15 +39,16 @@ def zoneout(cell: Cell) -> Cell:
     equations 5 and 6.
     """
     lines = []
+    new = {state: _unused(state, cell) for state in cell.states}
     for equation in cell.forward_equations:
-        body = _renamed(equation.expression, {s: f"{s}_new" for s in cell.states})
+        body = _renamed(equation.expression, new)
         if equation.name not in cell.states:
             lines.append(replace(equation, expression=body))
             continue
         state, mask = equation.name, Symbol(f"zoneout_{equation.name}", 0)
         kept = Apply("mul", (mask, Symbol(state, -1)))
-        taken = Apply("mul", (Apply("sub", (Number(1.0), mask)), Symbol(f"{state}_new", 0)))
-        lines += [Equation(f"{state}_new", body), Equation(state, Apply("add", (kept, taken)))]
+        taken = Apply("mul", (Apply("sub", (Number(1.0), mask)), Symbol(new[state], 0)))
+        lines += [Equation(new[state], body), Equation(state, Apply("add", (kept, taken)))]
     return _rebuilt(cell, lines, tuple(f"zoneout_{s}" for s in cell.states))
 
 
@@ -68,6 +79,17 @@ def variational(cell: Cell) -> Cell:
     return _rebuilt(cell, lines, tuple(used))
 
 
+def _unused(state: str, cell: Cell) -> str:
+    """The name of a state's new value, c_new or c_new~, which no line defines: papers write h_new, too."""
+    letters = state.rstrip("~^><")
+    symbols = (n for e in cell.forward_equations for n in walk(e.expression) if isinstance(n, Symbol))
+    taken = {*(e.name for e in cell.forward_equations), *(symbol.name for symbol in symbols)}
+    marks, word = state[len(letters) :], "_new"
+    while letters + word + marks in taken:
+        word += "_new"
+    return letters + word + marks
+
+
 def _renamed(node: Expression, names: dict[str, str]) -> Expression:
     if isinstance(node, Symbol) and node.time != -1 and node.name in names:
         return replace(node, name=names[node.name])
@@ -77,7 +99,7 @@ def _renamed(node: Expression, names: dict[str, str]) -> Expression:
 
 def _rebuilt(cell: Cell, lines: list[Equation], masks: tuple[str, ...]) -> Cell:
     text = [line for line in cell.plain().splitlines() if line.startswith("size:")]
-    text += [plain_equation(line, cell.states) for line in lines]
+    text += [plain_equation(line, cell.states, cell.input) for line in lines]
     text += [f"{state}<0> = {number_text(value)}" for state, value in cell.starts.items()]
     return Cell(
         "\n".join(text),

@@ -27,6 +27,8 @@ _GREEK = dict(
         strict=True,
     )
 )
+USUAL_INPUTS = ("x", "u", "X")
+"""Names that are the input without a mark of time, in order of preference."""
 _TIME = re.compile(r"(?P<letter>[a-z])(?P<offset>[+-]\d+)?$")
 
 
@@ -133,7 +135,7 @@ def _plain_words(body: str) -> str:
 
 
 _PLAIN = re.compile(
-    r"(?P<base>[^\W\d_](?:(?!_[tnk](?!\w))\w)*)(?P<hat>[~^>]?|<(?=$))(?P<subscript>_[tnk](?:[+-]1)?)?(?P<tail>.*)$",
+    r"(?P<base>[^\W\d_](?:(?!_[tnk](?!\w))\w)*)(?P<hat>[~^>]|<(?=$|<)|)(?P<subscript>_[tnk](?:[+-]1)?)?(?P<tail>.*)$",
     re.DOTALL,
 )
 
@@ -196,6 +198,11 @@ _VECTOR = re.compile(r"(?:b|w|p)(?:_\w+|\d*)$")
 def is_matrix_name(name: str) -> bool:
     """Say whether a name is that of a matrix: it begins with W, U, V or R."""
     return _MATRIX.match(name) is not None
+
+
+def is_learned_name(name: str) -> bool:
+    """Say whether a name is a parameter's unless a line marks it with a time: a matrix, or a bias b or b_…."""
+    return is_matrix_name(name) or re.match(r"b(_|$)", name) is not None
 
 
 def is_vector_name(name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from elman.equations import Cell, OutputEquation
+from elman.equations.rewrite import variational, zoneout
 from elman.errors import EquationError
 
 NOTES_RNN = r"""
@@ -174,6 +175,41 @@ def test_a_transposed_matrix_is_the_same_parameter() -> None:
     cell = Cell(r"h_t = h_{t-1} + \tanh(W h_{t-1} - W^\top h_{t-1} + V x_t)")
     assert list(cell.parameters(2, 3)) == ["W", "V"]
     assert cell == Cell("h = h<t-1> + tanh(W h<t-1> - W^T h<t-1> + V x)")
+
+
+NAMES = ["z", "c~", "c^", r"h>", "h<", "b", "R", "h_t_a", "Gamma_u"]
+"""Names that are read as something else where their time, or what follows them, does not say what they are."""
+
+
+@pytest.mark.parametrize(
+    "mark", ["{0}<t> = {0}<t-1> + W x", "h = W h<t-1> + U {0}<t>", "{0}<t> = W x\nh = h<t-1> + {0}"]
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_unusual_names_are_printed_so_that_they_read_back(name: str, mark: str) -> None:
+    cell = Cell(mark.format(name) + f"\no<t> = tanh({name}<t>) * {name}<t>", output="o")
+    assert any(name in (e.name, cell.input) for e in cell.forward_equations)
+    for rewritten in (cell, zoneout(cell), variational(cell)):
+        assert Cell(rewritten.plain(), output="o", masks=rewritten.masks) == rewritten
+    assert Cell(cell.latex(), output="o") == cell
+
+
+def test_zoneout_keeps_apart_what_a_paper_calls_the_new_value() -> None:
+    cell = zoneout(Cell("h_new = tanh(W h<t-1> + U x)\nh = 0.5 * h<t-1> + h_new"))
+    assert "h_new_new = 0.5 * h<t-1> + h_new" in cell.plain()
+
+
+def test_both_directions_are_read_in_the_plain_notation() -> None:
+    both = Cell(NOTES_RNN_CONCATENATED + NOTES_BIDIRECTIONAL)
+    again = Cell(both.plain())
+    assert again == both and again.head is not None
+    assert again.head.reads == ("a>", "a<")
+    assert OutputEquation.parse("y^ = softmax(W_y [a<, a>])").reads == ("a<", "a>")
+
+
+def test_an_arrow_over_every_vector_is_no_direction() -> None:
+    cell = Cell(r"\vec{h}_t = \tanh(W \vec{x}_t + U \vec{h}_{t-1})")
+    assert (cell.states, cell.input) == (("h>",), "x>")
+    assert Cell(cell.plain()) == cell
 
 
 @pytest.mark.parametrize("text", [NOTES_RNN, NOTES_RNN_CONCATENATED, NOTES_GRU, NOTES_LSTM, REFERENCE.text])
