@@ -84,6 +84,12 @@ class Meaning:
                 return self.resolve(items[0])
             case Apply(function="mul", arguments=(left, right)) if self.is_matrix(_last_factor(left)):
                 return self._dotted_product(left, right)
+            case Apply(function="hadamard", arguments=(left, right)):
+                self._check_hadamard(_last_factor(left))
+                return self.resolve(Apply("mul", (left, right), node.position))
+            case Apply(function="div", arguments=(left, Sequence(items=items) as right)):
+                self._check_divisor(list(items), right)
+                return Apply("div", (self.resolve(left), self.resolve(right)), node.position)
             case Apply(function=function, arguments=arguments):
                 return named(Apply(function, tuple(self.resolve(a) for a in arguments), node.position))
             case _:
@@ -98,6 +104,25 @@ class Meaning:
             and node.name not in self.defined
             and node.name != self.input
         )
+
+    def _check_hadamard(self, left: Expression | None) -> None:
+        if isinstance(left, Symbol) and self.is_matrix(left):
+            below = left.name[1:]
+            raise self.error(
+                left.position,
+                f"the matrix {left.name} stands before a sign of the elementwise product",
+                f"write {left.name} h for its product with a vector, w{below} for an elementwise weight (a peephole)",
+            )
+
+    def _check_divisor(self, items: list[Expression], divisor: Sequence) -> None:
+        """1/2 h is half of h to most and 1 / (2 h) to a parser."""
+        _, rest = self._take(items)
+        if rest:
+            raise self.error(
+                divisor.position,
+                "what stands side by side behind '/' can be divided by as a whole, or multiplied afterwards",
+                "write (a / b) * c or a / (b * c)",
+            )
 
     def _dotted_product(self, left: Expression, right: Expression) -> Expression:
         """Some papers write a dot between a matrix and its vector: W \\cdot [h, x], or a * W \\cdot x."""
@@ -224,8 +249,18 @@ class Meaning:
         else:
             argument, rest = self._take(rest)
             arguments = (argument,)
+            self._check_open_argument(first, rest)
         self._check_call(first, name, arguments)
         return Apply(name, arguments, first.position), rest
+
+    def _check_open_argument(self, first: Symbol, rest: list[Expression]) -> None:
+        """Without brackets, tanh 2 h is tanh(2) h or tanh(2 h); tanh a sigma(b) is a product by all habits."""
+        if rest and not (isinstance(rest[0], Symbol) and self.calls(rest[0])):
+            raise self.error(
+                first.position,
+                f"the argument of {first.name} has no brackets, and may end at two places",
+                f"write {first.name}(a) * b or {first.name}(a * b)",
+            )
 
     def _check_call(self, first: Symbol, name: str, arguments: tuple[Expression, ...]) -> None:
         wanted = FUNCTIONS[name].arguments if name in FUNCTIONS else 1
@@ -252,4 +287,4 @@ class Meaning:
 
 
 def _last_factor(node: Expression) -> Expression | None:
-    return node.arguments[1] if isinstance(node, Apply) and node.function == "mul" else node
+    return node.arguments[1] if isinstance(node, Apply) and node.function in ("mul", "hadamard") else node

@@ -323,13 +323,15 @@ class _Builder(Transformer):  # type: ignore[type-arg]
         return Apply("sub", (items[0], items[1]), self._at(meta))
 
     def multiply(self, meta: object, items: list[Expression]) -> Expression:
-        return Apply("mul", (items[0], items[2]), self._at(meta))
+        # Meaning makes "mul" of both; only a matrix tells them apart.
+        sign = "hadamard" if re.fullmatch(r"\\(odot|circ)|⊙|∘", str(items[1])) else "mul"
+        return Apply(sign, (items[0], items[2]), self._at(meta))
 
     def divide(self, meta: object, items: list[Expression]) -> Expression:
         return Apply("div", (items[0], items[1]), self._at(meta))
 
     def fraction(self, meta: object, items: list[Expression]) -> Expression:
-        return Apply("div", (items[1], items[2]), self._at(meta))
+        return Apply("div", (items[1], Bracket((items[2],), True, self._at(meta))), self._at(meta))
 
     def power(self, meta: object, items: list[Expression]) -> Expression:
         return Apply("exp", (items[1],), self._at(meta))
