@@ -29,6 +29,8 @@ _GREEK = dict(
 )
 USUAL_INPUTS = ("x", "u", "X")
 """Names that are the input without a mark of time, in order of preference."""
+_SIGNS = {"'": "prime", "*": "star", "+": "plus", "-": "minus", "\N{MINUS SIGN}": "minus"}
+"""What tells W_{+} and W_{-} apart, in words that a name may hold."""
 _TIME = re.compile(r"(?P<letter>[a-z])(?P<offset>[+-]\d+)?$")
 
 
@@ -116,8 +118,8 @@ def _script(body: str, superscript: bool) -> list[Script]:
     if re.fullmatch(r"<.*>", body) or (superscript and re.fullmatch(r"\([a-z]([+-]\d+)?\)|\(0\)", body)):
         return [Script(_strip(body), True, True)]
     head, comma, last = body.rpartition(",")
-    if comma and _TIME.match(last):
-        return [Script(_plain_words(head), False, superscript), Script(last, False, superscript)]
+    if comma and (_TIME.match(last) or _TIME.match(head)):
+        return [Script(part if _TIME.match(part) else _plain_words(part), False, superscript) for part in (head, last)]
     return [Script(body if _TIME.match(body) else _plain_words(body), False, superscript)]
 
 
@@ -129,7 +131,8 @@ def _plain_words(body: str) -> str:
     body = re.sub(rf"\\(?:{FONTS})\s*\{{([^{{}}]*)\}}", r"\1", body)
     body = re.sub(r"\\(?:tilde|widetilde)\s*\{?\s*\\?(\w+)\s*\}?", r"\1_tilde", body)
     body = re.sub(r"\\(?:hat|widehat)\s*\{?\s*\\?(\w+)\s*\}?", r"\1_hat", body)
-    for letter, name in _GREEK.items():
+    body = re.sub(r"(?<=[A-Za-z])-(?=[A-Za-z])", "", body)  # a hyphen, W_{in-gate}
+    for letter, name in (*_GREEK.items(), *_SIGNS.items()):
         body = body.replace(letter, name)
     return re.sub(r"[^\w]", "", body)
 

@@ -81,6 +81,12 @@ class Times:
                     f"powers are not an operator of cells; got {name}^{script.text}",
                     f"write {name} * {name} for a square",
                 )
+            elif script.superscript and script.text == "minus1":
+                raise self.error(
+                    place,
+                    f"the inverse {name}^-1 is not an operator of cells",
+                    "divide by a vector, 1 / a; a matrix is learned as it stands",
+                )
             elif script.text:
                 name += f"_{script.text}"
         return name, time, transposed, start

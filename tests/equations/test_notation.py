@@ -137,6 +137,18 @@ def test_subscripts_keep_their_letters_in_names() -> None:
     assert list(cell.parameters(2, 3)) == ["W_xi", "W_hi", "b_i", "W_xh"]
 
 
+def test_signs_in_subscripts_tell_names_apart() -> None:
+    cell = Cell(
+        r"h_t = \tanh(W_{+} h_{t-1} + W_{-} x_t + W_{x'} x_t + W_x x_t + W^{*} x_t + W x_t + V_{\text{in-gate}} x_t)"
+    )
+    assert list(cell.parameters(2, 2)) == ["W_plus", "W_minus", "W_xprime", "W_x", "W_star", "W", "V_ingate"]
+    assert Cell(cell.plain()) == Cell(cell.latex()) == cell
+
+
+def test_the_time_may_stand_before_another_subscript() -> None:
+    assert Cell(r"h_{t,i} = \tanh(W x_{t,i} + U h_{t-1,i})") == Cell(r"h_{i,t} = \tanh(W x_{i,t} + U h_{i,t-1})")
+
+
 def test_a_bias_called_n_is_no_time() -> None:
     assert "b_n" in Cell("h<n> = tanh(W h<n-1> + U x<n> + b_n)").parameters(2, 3)
     assert "b_t" in Cell("h_t = tanh(W h_{t-1} + U x_t + b_t)").parameters(2, 3)
@@ -242,6 +254,7 @@ ERRORS = {
     r"h_{t+1} = \tanh(W x_t + U h_t + V c_{t-1}) \\ c_{t+1} = h_{t+1} + c_t": "c is read 2 steps before",
     "h<t> = h<k-1> + W x<t>": "one letter must stand for time; got k, t",
     "h = W h<t-1> + x^2": "powers are not an operator of cells; got",
+    r"h_t = W^{-1} h_{t-1} + W x_t": "the inverse W^-1 is not an operator of cells",
     "h = W + h<t-1> + U x": "the matrix W must be followed by the vector it multiplies",
     "h = W [h<t-1>, x] + W x": "size mismatch: W multiplies 1 vector(s) here and 2 elsewhere",
     "size: h = P\nsize: c = Q\nc = h<t-1> + U x\nh = c": "size mismatch",
