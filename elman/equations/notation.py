@@ -68,8 +68,11 @@ _PARSERS = {
     for notation, terminals in _TERMINALS.items()
 }
 
+_GAP = r"\s|\\[,;:! ]|\\q?quad(?![A-Za-z])|\\hfill(?![A-Za-z])|\\hspace\*?\{[^}]*\}"
 _NO_EQUATION = [
     r"(?<!\\)%.*",
+    # The number of an equation, as it is printed: "... + b_h) \qquad (3)". It is no factor.
+    rf"(?:(?<=[)\]}}.,])|(?<=_\w)|(?=\\(?:q|h)))(?:{_GAP})+\(\d+(?:\.\d+)?[a-z]?\)(?=\s*(?:\\\\|\$|$))",
     r"[,.;]?\s*\\(?:text|mbox|mathrm|quad|qquad)\s*(?:\{\s*)?(?:where|with|and|for|if)\b.*$",
 ]
 _CLEAN_LATEX = [

@@ -24,7 +24,11 @@ _SPACE = re.compile(r"(?P<sign>[,;]?)(?P<gap>(?:\s|\\[,;:!]|&)*(?:\\q?quad(?![A-
 _RANGE = re.compile(
     r"(?:[,;]|\\q?quad(?![A-Za-z]))(?:\s|\\[,;:!]|\\q?quad(?![A-Za-z])|&)*"
     r"(?:\\forall|\\(?:text|mathrm)\{\s*for(?: all)?\s*\})?\s*"
-    r"[tnk]\s*(?:=|\\in|\\g[et]q?|\\l[et]q?|[<>])\s*[\d\\{\[].*$"
+    r"(?:[tnk]\s*(?:\\(?:in|g[et]q?|l[et]q?)(?![A-Za-z])|[<>])"
+    # n = 1, \dots is a range; n = \tanh(...) and n = 1 - z are equations.
+    r"|[tnk]\s*=(?=\s*(?:\\\{|\d+(?:\s|\\,)*(?:,(?:\s|\\,)*(?:\d|\\[lc]?dots|\.\.)|:|\.\.|\\[lc]?dots|\\to)))"
+    r"|t\s*=(?=\s*\d+\s*[.,]?\s*(?:\\\\|$)))"
+    r"(?:(?!\\\\).)*"
 )
 _D = r"(?:d|\\partial|\\(?:mathrm|text|operatorname)\s*\{\s*d\s*\}|\\rm\s+d)"
 _DERIVATIVE = re.compile(

@@ -148,6 +148,28 @@ c = f * c<t-1> + i * g
 h = max(c, 0)
 """,
     ),
+    "numbered": (
+        r"""z_t = \sigma(W_z x_t + b_z) \qquad (1)
+r_t = \sigma(W_r [h_{t-1}, x_t]), (2) \\
+k_t = r_t h_{t-1}   (2.1a) \\
+h_t = z_t h_{t-1} + (1 - z_t) \tanh(V k_t)\hspace{1em} (3)""",
+        """
+z = sigmoid(W_z x + b_z)
+r = sigmoid(W_r [h<t-1>, x])
+k = r * h<t-1>
+h = z * h<t-1> + (1 - z) * tanh(V k)
+""",
+    ),
+    "letters_of_ranges": (
+        r"""r = \sigma(W_r x + U_r h_{t-1}), \quad n = \tanh(W_n x + r \odot (U_n h_{t-1})), \quad k = 1 - r, \quad t = 1, \dots, T \\
+h_t = n + k \odot h_{t-1} \qquad n = 1, 2, \ldots""",
+        """
+r = sigmoid(W_r x + U_r h<t-1>)
+n = tanh(W_n x + r * (U_n h<t-1>))
+k = 1 - r
+h = n + k * h<t-1>
+""",
+    ),
     "logistic_spelt_out": (
         r"""z_t = \frac{1}{1 + e^{-(W_z x_t + U_z h_{t-1})}} \\ r_t = \frac{1}{\exp(- U_r h_{t-1} - b_r) + 1}
 n_t = \frac{e^{W x_t} - e^{-W x_t}}{e^{W x_t} + e^{-W x_t}}
