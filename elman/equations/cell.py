@@ -154,9 +154,12 @@ class Cell:
         wanted = {self.output, *self.states, *head_reads}
         for equation in reversed(self._resolved.equations):
             if equation.name not in wanted:
+                state = equation.name.removesuffix("_0")
                 raise EquationError(
                     f"line {equation.line + 1}: {equation.name} is defined, but nothing reads it",
-                    f"remove the line, or make it the output: Cell(text, output={equation.name!r})",
+                    f"write {state}<0> for the state before the first step"
+                    if state != equation.name and state in self.states
+                    else f"remove the line, or make it the output: Cell(text, output={equation.name!r})",
                 )
             wanted |= {n.name for n in walk(equation.expression) if isinstance(n, Symbol)}
 

@@ -23,7 +23,7 @@ from elman.equations.expressions import (
 from elman.equations.functions import ALIASES, CELL_FUNCTIONS, FUNCTIONS, OUTPUT_FUNCTIONS, UNBOUND
 from elman.equations.neighbours import check_neighbours, known_names, word_at
 from elman.equations.spelt_out import named
-from elman.equations.symbols import is_matrix_name, is_vector_name
+from elman.equations.symbols import is_matrix_name, is_vector_name, is_written_together
 from elman.errors import EquationError, nearest
 
 
@@ -142,6 +142,12 @@ class Meaning:
             return Symbol(name, -1 if time == -1 else 0, position=place)
         if re.match(r".+[<>]$", name):
             return Symbol(name, 0, position=place)
+        if is_written_together(name) and time is not None:
+            raise self.error(
+                place,
+                f"the matrix {name[0]} and the vector {name[1:]} are written as one name, {name}",
+                rf"write \mathbf{{{name[0]}}} \mathbf{{{name[1:]}}}_t in LaTeX, {name[0]} {name[1:]} in plain text",
+            )
         if is_matrix_name(name) and time is None:
             raise self.error(
                 place,
@@ -234,7 +240,7 @@ class Meaning:
             raise self.error(
                 first.position,
                 f"unknown function {first.name!r}{nearest(first.name, known)}",
-                f"functions: {', '.join(known)}",
+                f"functions: {', '.join(known)}; another name has to be told, functions={{{first.name!r}: 'tanh'}}",
             )
 
     def calls(self, first: Symbol) -> bool:

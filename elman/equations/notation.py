@@ -41,6 +41,8 @@ _SCRIPT = rf"(?:\{{\}}|\s*[_^]\s*{_BODY}|'|<[a-z](?:[+-]\d)?>|<0>)"
 _ACCENTED = rf"\\(?:{FONTS}|{'|'.join(ACCENTS)})(?![A-Za-z])\s*(?:{_NESTED}|\\[A-Za-z]+(?:\s*{_NESTED})?|[A-Za-z0-9])"
 _OPERATORS = r"(?:odot|circ|cdot|times|ast|star|bullet|otimes|[dt]?frac|sqrt\s*\{)"
 _COMMAND = rf"(?:{_ACCENTED}|\\(?!{_OPERATORS}(?![A-Za-z]))[A-Za-z]+)"
+# {\bf W} is a name wherever it stands; {h} only with what hangs on it, {h}_t.
+_GROUPED = rf"\{{\s*(?:{_ACCENTED}\s*\}}|(?:{_COMMAND}|[A-Za-z])\s*\}}(?=\s*[_^]))"
 # A name and what may follow it: a subscript in braces, or h_t-1; a hat, a transpose or a direction; <t-1>.
 _PLAIN_NAME = r"[^\W\d_](?:\w|[₋₊])*(?:(?<=_)\{[^{}]*\})?(?:(?<=_[tnk])[+-]1(?![\w.]))?"
 _PLAIN_ACCENT = r"(?:~|\^(?!\w)|\^T(?!\w)|>(?=[\s,\])<]|$)|<(?=[\s,\])]|$|<[a-z0]))"
@@ -53,7 +55,7 @@ TIMES.5: /\*|\\(odot|circ|cdot|times|ast|star|bullet|otimes)(?![A-Za-z])|⊙|∘
 FRACTION.6: /\\[dt]?frac/
 CALL.6: /\\sqrt(?=\s*\{{)/
 EXP.6: /(e|\\(mathrm|text|operatorname)\s*\{{\s*e\s*\}})\s*\^(?=\s*\{{)(?!{_TIME_ABOVE})/
-SYMBOL.2: /({_COMMAND}|\{{\s*(?:{_COMMAND}|[A-Za-z])\s*\}}(?=\s*[_^])|(?:{_WORDS})(?![A-Za-z])|[^\W\d_]){_SCRIPT}*/
+SYMBOL.2: /({_COMMAND}|{_GROUPED}|(?:{_WORDS})(?![A-Za-z])|[^\W\d_]){_SCRIPT}*/
 """,
     "plain": rf"""
 TIMES.5: /\*|⊙|∘|·|×/
@@ -247,7 +249,7 @@ def _explain(text: str, statement: str, places: list[Position], error: Unexpecte
             text,
             places[0],
             "an equation must have the form 'name = expression'; got no '='",
-            "comments begin with # (plain) or % (LaTeX)",
+            "write = for any other sign that defines; comments begin with # (plain) or % (LaTeX)",
         )
     if isinstance(error, UnexpectedToken) and error.token.type == "$END":
         at = len(statement.rstrip())

@@ -22,7 +22,7 @@ from elman.equations.expressions import (
 from elman.equations.functions import ALIASES, FUNCTIONS, OUTPUT_FUNCTIONS
 from elman.equations.meaning import Meaning, is_constant, is_function
 from elman.equations.notation import RawEquation, SizeLine, is_latex, parse
-from elman.equations.symbols import USUAL_INPUTS, is_learned_name, is_matrix_name
+from elman.equations.symbols import USUAL_INPUTS, is_learned_name, is_matrix_name, is_written_together
 from elman.equations.times import Times
 from elman.errors import EquationError, nearest
 
@@ -234,6 +234,7 @@ class _Resolver:
                     and not (predicts and node.name[-1] in "<>")
                     and node.name not in self.defined
                     and node.name not in self.masks
+                    and not is_written_together(node.name)
                     and not is_function(node.name, self.functions)
                 ):
                     times.setdefault(node.name, set()).add(None if node.time is None else node.time - self.shift)
@@ -354,6 +355,8 @@ def _remedy_of_left_side(left: Expression) -> str:
     first = left.items[0] if isinstance(left, Sequence) else None
     if isinstance(first, Symbol) and is_function(first.name, {}):
         return f"leave this line out where it defines the known function {first.name}"
+    if isinstance(left, Sequence) and isinstance(first, Symbol) and isinstance(left.items[-1], Bracket):
+        return f"write a time as h<t> and h<t-1>, or h_t and h_{{t-1}}, not in brackets behind the name {first.name}"
     letters = [item.name for item in left.items if isinstance(item, Symbol)] if isinstance(left, Sequence) else []
     if len(letters) > 1:
         return rf"write name = expression; in LaTeX a name of several letters is \mathrm{{{''.join(letters)}}}"

@@ -117,6 +117,11 @@ def _script(body: str, superscript: bool) -> list[Script]:
     body = re.sub(r"^\(([a-z][+-]1|[a-z])\)$", r"\1", body) if not superscript else body
     if re.fullmatch(r"<.*>", body) or (superscript and re.fullmatch(r"\([a-z]([+-]\d+)?\)|\(0\)", body)):
         return [Script(_strip(body), True, True)]
+    layer = re.fullmatch(r"(\(\d+\)|\[[\w+-]+\])(<.*>)?", body) if superscript else None
+    if layer:
+        # a^{[1]<t>} and h^{(1)}: the number of a layer, never a power, is part of the name.
+        time = [Script(_strip(layer[2]), True, True)] if layer[2] else []
+        return [Script(_plain_words(layer[1]), False, False), *time]
     head, comma, last = body.rpartition(",")
     if comma and (_TIME.match(last) or _TIME.match(head)):
         return [Script(part if _TIME.match(part) else _plain_words(part), False, superscript) for part in (head, last)]
@@ -201,6 +206,11 @@ _VECTOR = re.compile(r"(?:b|w|p)(?:_\w+|\d*)$")
 def is_matrix_name(name: str) -> bool:
     """Say whether a name is that of a matrix: it begins with W, U, V or R."""
     return _MATRIX.match(name) is not None
+
+
+def is_written_together(name: str) -> bool:
+    r"""Say whether a name looks like a matrix with its vector, which only typesetting takes apart: \mathbf{Wx}."""
+    return re.fullmatch(r"[WUVR][a-z]", name) is not None
 
 
 def is_learned_name(name: str) -> bool:

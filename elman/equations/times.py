@@ -53,14 +53,14 @@ class Times:
                             f"a step may read the step before only; got an offset of {time[1]:+d}",
                             "keep the older value in a state of its own: d = h<t-1>, then read d<t-1>",
                         )
-        for table in (certain, offsets):
-            if len(table) > 1:
-                found = ", ".join(sorted(table))
-                raise EquationError(
-                    f"equations: one letter must stand for time; got {found}", "write every time as t: h<t-1>"
-                )
-            if table:
-                return next(iter(table))
+        found = sorted({*certain, *offsets})
+        if len(found) > 1:
+            raise EquationError(
+                f"equations: one letter must stand for time; got {', '.join(found)}",
+                "write every time as t, h<t-1>; layers are cells of their own, which elman.Stack puts together",
+            )
+        if found:
+            return found[0]
         return "t" if "t" in plain else None
 
     def _read(self, written: Written, place: Position) -> tuple[str, int | None, bool, bool]:
@@ -79,7 +79,7 @@ class Times:
                 raise self.error(
                     place,
                     f"powers are not an operator of cells; got {name}^{script.text}",
-                    f"write {name} * {name} for a square",
+                    f"write {name} * {name} for a square; a layer's number has brackets, {name}^{{({script.text})}}",
                 )
             elif script.superscript and script.text == "minus1":
                 raise self.error(

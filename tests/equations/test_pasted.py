@@ -188,6 +188,20 @@ tau = 0.5
 e = tanh(W e<t-1> + U x)
 """,
     ),
+    "fonts_of_old": (
+        r"""{\bf h}_t = \tanh({\bf W} {\bf h}_{t-1} + {\bf U} {\bf x}_t + {\bf b})""",
+        """
+h = tanh(W h<t-1> + U x + b)
+""",
+    ),
+    "layers_by_number": (
+        r"""h_t^{(1)} = \tanh(W^{(1)} x_t + U^{(1)} h_{t-1}^{(1)}) \\
+a^{[2]\langle t\rangle} = g(W_a^{[2]} [a^{[2]\langle t-1\rangle}, h_t^{(1)}] + b_a^{[2]})""",
+        """
+h_1 = tanh(W_1 x + U_1 h_1<t-1>)
+a_2 = tanh(W_a_2 [a_2<t-1>, h_1] + b_a_2)
+""",
+    ),
     "trailing_words": (
         r"""h_t = \tanh(W h_{t-1} + U x_t + b), \text{ where } b \text{ is a bias}""",
         """
@@ -219,6 +233,10 @@ REFUSED = {
     "h = tanh(W h<t-1> + U x) + 1/2 h<t-1>": "write (a / b) * c or a / (b * c)",
     GATED + r"z_t + \tanh r_t h_{t-1}": "the argument of tanh has no brackets, and may end at two places",
     GATED + r"z_t + r_t + \sigma 2 h_{t-1}": "the argument of sigma has no brackets, and may end at two places",
+    r"h_t = \tanh(\mathbf{Wx}_t + U h_{t-1})": "the matrix W and the vector x are written as one name",
+    r"h(t) = \tanh(W h(t-1) + U x(t))": "write a time as h<t> and h<t-1>, or h_t and h_{t-1}",
+    r"h_t = \sigma_y(W h_{t-1} + U x_t)": "functions={'sigma_y': 'tanh'}",
+    r"h^1_t = \tanh(W h^1_{t-1} + U x_t)": "a layer's number has brackets, h^{(1)}",
     r"out_t = \tanh(W h_{t-1} + U x_t)": r"a name of several letters is \mathrm{out}",
     r"\sigma(a) = \frac{1}{1+e^{-a}} \\ h_t = \sigma(W h_{t-1} + U x_t)": "leave this line out",
     r"h_t = \tanh([W & U] \begin{bmatrix} W & U \end{bmatrix} [h_{t-1}, x_t])": "several columns must not be written out",
@@ -235,6 +253,19 @@ def test_what_would_be_misread_is_refused_with_a_remedy(text: str) -> None:
         Cell(text)
     assert REFUSED[text] in str(caught.value)
     assert caught.value.hint and "^\n" in str(caught.value)
+
+
+@pytest.mark.parametrize("layer", [r"h^{(l)}_t = \tanh(W h^{(l)}_{t-1} + U x_t)", r"h^l_t = W h^l_{t-1} + U h^{l-1}_t"])
+def test_a_letter_for_the_layer_is_no_time(layer: str) -> None:
+    with pytest.raises(EquationError, match="one letter must stand for time; got l, t") as caught:
+        Cell(layer)
+    assert caught.value.hint and "elman.Stack" in caught.value.hint
+
+
+def test_a_start_written_with_a_subscript_is_told_how_to() -> None:
+    with pytest.raises(EquationError, match="h_0 is defined, but nothing reads it") as caught:
+        Cell(r"h_0 = 0 \\ h_t = \tanh(W h_{t-1} + U x_t)")
+    assert caught.value.hint == "write h<0> for the state before the first step"
 
 
 def test_the_caret_stands_below_the_slip() -> None:
