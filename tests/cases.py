@@ -57,6 +57,8 @@ STRANGE = {
     "read_by_the_head": Cell("h = tanh(W h<t-1> + U x)\ns = tanh(V h)\ny^ = softmax(R s + V_2 s<t-1> + b_y)"),
     # A state, which is the output, made of a parameter alone: no row of a batch is in it.
     "made_of_a_parameter": Cell("a = tanh(W x + a<t-1> * s<t-1>)\ns = 0.5 * b"),
+    # Matrices that multiply a parameter, and what is made of one: an operand without rows of a batch.
+    "multiplies_a_parameter": Cell("s = W_1 b_1\nv = tanh(b_1)\nh = tanh(W_2 [b_2, v, x] + V s<t-1> + R h<t-1>)"),
     # More states than a cell of torch has.
     "three_states": Cell("a = tanh(W x + c<t-1>)\ns = sigmoid(U a + b * s<t-1>)\nc = s * a + a<t-1>"),
 }

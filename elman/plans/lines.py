@@ -112,6 +112,11 @@ def is_rounded(name: str) -> bool:
     return name.startswith("%bf16 ")
 
 
+def as_rows(parameter: str) -> str:
+    """Name of a vector parameter laid out in rows, as products and the gradients of matrices read it."""
+    return f"%rows {parameter}"
+
+
 class _Reader:
     """Turns operations of a schedule into lines, with widths from the shapes of the parameters."""
 
@@ -147,7 +152,11 @@ class _Reader:
             transposed = op.function == "product_transposed"
             width, depth = (count, rows) if transposed else (rows, count)
             self.widths[op.target] = width
-            term = Term(op.arguments[0], depth, op.block.matrix, first, transposed)
+            operand = op.arguments[0]
+            if operand in self.shapes:
+                operand = as_rows(operand)
+                self.widths[operand] = depth
+            term = Term(operand, depth, op.block.matrix, first, transposed)
             return Line(op.target, PRODUCT, (), width, (term,))
         width = max(self.widths[a] for a in op.arguments if a not in self.numbers)
         self.widths[op.target] = width
@@ -179,6 +188,8 @@ def read(
     lines = Lines(hoisted, step, [], [], reader.widths, reader.numbers)
     if keep:
         _read_back(cell, reader, lines, widths)
+    vectors = [name for name in shapes if as_rows(name) in reader.widths]
+    lines.hoisted = [Line(as_rows(name), "copy", (name,), reader.widths[name]) for name in vectors] + lines.hoisted
     return lines
 
 

@@ -15,6 +15,7 @@ from elman.errors import EquationError, ShapeError
 from elman.plans.native import available
 from elman.runtime.layer import Layer
 from elman.runtime.stepper import Stepper
+from tests.cases import STRANGE
 
 TRIED = 400
 LENGTHS = torch.tensor([6, 2, 5, 1])
@@ -90,6 +91,16 @@ def differs(found: Tensor, wanted: Tensor) -> float:
 def test_engines_agree_on_a_random_cell(seed: int) -> None:
     reference = drawn(seed)
     assert reference is not None
+    hold_engines_to(reference, seed)
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_engines_agree_on_a_strange_cell(name: str) -> None:
+    hold_engines_to(elman.Recurrent(STRANGE[name], 3, 17, engine="reference", init={"*": "uniform:0.5"}).double(), 7)
+
+
+def hold_engines_to(reference: elman.Recurrent, seed: int) -> None:
+    """Assert that every engine computes what the reference does, forward and back."""
     cell, width, hidden = reference.cell, reference.input_size, reference.hidden_size
     x = torch.randn(4, 6, width, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     wanted = run(reference, x)
