@@ -113,7 +113,7 @@ def is_rounded(name: str) -> bool:
 
 
 def as_rows(parameter: str) -> str:
-    """Name of a vector parameter laid out in rows, as products and the gradients of matrices read it."""
+    """Name of a vector parameter laid out in rows, as products, the gradients of matrices and row functions read it."""
     return f"%rows {parameter}"
 
 
@@ -152,15 +152,19 @@ class _Reader:
             transposed = op.function == "product_transposed"
             width, depth = (count, rows) if transposed else (rows, count)
             self.widths[op.target] = width
-            operand = op.arguments[0]
-            if operand in self.shapes:
-                operand = as_rows(operand)
-                self.widths[operand] = depth
-            term = Term(operand, depth, op.block.matrix, first, transposed)
+            term = Term(self.as_rows(op.arguments[0]), depth, op.block.matrix, first, transposed)
             return Line(op.target, PRODUCT, (), width, (term,))
         width = max(self.widths[a] for a in op.arguments if a not in self.numbers)
         self.widths[op.target] = width
-        return Line(op.target, op.function, op.arguments, width)
+        arguments = tuple(map(self.as_rows, op.arguments)) if op.function in ROW_FUNCTIONS else op.arguments
+        return Line(op.target, op.function, arguments, width)
+
+    def as_rows(self, name: str) -> str:
+        """The name of a value in rows, where a parameter has to be laid out first."""
+        if name not in self.shapes:
+            return name
+        self.widths[as_rows(name)] = self.widths[name]
+        return as_rows(name)
 
 
 def read(
