@@ -61,6 +61,9 @@ STRANGE = {
     "multiplies_a_parameter": Cell("s = W_1 b_1\nv = tanh(b_1)\nh = tanh(W_2 [b_2, v, x] + V s<t-1> + R h<t-1>)"),
     # A norm over a parameter, on both ways.
     "norm_of_a_parameter": Cell("h = tanh(layer_norm(b_1) * h<t-1> + W x)"),
+    # Derivatives that only move from state to state on the way back, one after the other and in exchange.
+    "delays": Cell("d = h<t-1>\ne = d<t-1>\nh = tanh(U x + w_1 * e<t-1>)"),
+    "exchange": Cell("a = c<t-1>\nc = a<t-1> + U x"),
     # More states than a cell of torch has.
     "three_states": Cell("a = tanh(W x + c<t-1>)\ns = sigmoid(U a + b * s<t-1>)\nc = s * a + a<t-1>"),
 }

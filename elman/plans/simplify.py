@@ -31,7 +31,7 @@ def _without_copies(lines: Lines, kept: Collection[str]) -> Lines:
     """Read the derivative of a state where it arrives, unless a product or a gradient needs it as a row of its own."""
     operands = {t.operand for line in lines.back + lines.after for t in line.terms}
     operands |= {a for line in lines.back + lines.after if line.function in ROW_FUNCTIONS for a in line.arguments}
-    later = {a for line in lines.after for a in line.reads} | set(kept) | operands
+    later = {a for line in lines.after for a in line.reads} | set(kept) | operands | _read_too_late(lines.back)
     names = {
         line.target: line.arguments[0]
         for line in lines.back
@@ -42,6 +42,16 @@ def _without_copies(lines: Lines, kept: Collection[str]) -> Lines:
     }
     back = [renamed(line, names) for line in lines.back if line.target not in names]
     return Lines(lines.hoisted, lines.step, back, lines.after, lines.widths, lines.numbers)
+
+
+def _read_too_late(back: list[Line]) -> set[str]:
+    """Names that are read when the derivative of a state, of which they are copies, has gone on to the step before.
+
+    d = h<t-1>, e = d<t-1> hands derivatives from state to state, and two states may exchange theirs.
+    """
+    gone = {line.target: n for n, line in enumerate(back) if line.after}
+    copies = {line.target: gone[line.arguments[0]] for line in back if line.arguments and line.arguments[0] in gone}
+    return {a for n, line in enumerate(back) for a in line.reads if n > copies.get(a, n)}
 
 
 def _redone(lines: Lines, kept: Collection[str]) -> Lines:
