@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 from elman.equations.carets import caret_error
@@ -51,6 +51,7 @@ class Meaning:
         shift: Offset of time of the left sides.
         implicit: True when vectors side by side multiply elementwise, as papers write them (LaTeX).
         timed: Names that are written with their time where they are defined, and the input if it is.
+        rows: Filled with the matrices that stand behind a vector, x W.
     """
 
     text: str
@@ -62,6 +63,7 @@ class Meaning:
     shift: int
     implicit: bool
     timed: frozenset[str] = frozenset()
+    rows: set[str] = field(default_factory=set)
 
     def error(self, place: Position, message: str, hint: str | None = None) -> EquationError:
         """Build an error that shows the line with a caret."""
@@ -226,8 +228,9 @@ class Meaning:
         if isinstance(first, Symbol) and self.is_matrix(first):
             return self._product(first, rest)
         if len(rest) == 1 and isinstance(rest[0], Symbol) and self.is_matrix(rest[0]):
-            # Row convention, x W: the same product with the matrix written on the right.
-            return self._product(rest[0], [first])
+            # Row convention: x W is the column W^T x.
+            self.rows.add(rest[0].name)
+            return self._product(replace(rest[0], transposed=not rest[0].transposed), [first])
         self._check_callable(first, rest)
         return self.resolve(first), rest
 

@@ -14,10 +14,13 @@ from elman.equations.expressions import (
     Expression,
     Number,
     Position,
+    Product,
     Sequence,
     Symbol,
+    children,
     position_of,
     walk,
+    with_children,
 )
 from elman.equations.functions import ALIASES, FUNCTIONS, OUTPUT_FUNCTIONS
 from elman.equations.meaning import Meaning, is_constant, is_function
@@ -123,6 +126,7 @@ class _Resolver:
             for left, right, line in lines
             if isinstance(left, Symbol)
         ]
+        equations = self._upright(equations, meaning.rows)
         inner, outer = self._split_output(equations)
         states = tuple(e.name for e in inner if self._is_state(e.name, equations))
         self._check_states(lines, inner, states)
@@ -142,6 +146,21 @@ class _Resolver:
             self.blocks,
             tuple(self.sizes),
         )
+
+    def _upright(self, equations: list[Equation], rows: set[str]) -> list[Equation]:
+        """Keep a matrix the other way round that only stands behind vectors, x W, or only transposed, W^T [a, b]."""
+        products = [node for e in equations for node in walk(e.expression) if isinstance(node, Product)]
+        straight = {node.matrix for node in products if not node.transposed}
+        lists = {node.matrix for node in products if len(node.parts) > 1}
+        turned = {node.matrix for node in products} & (rows | lists) - straight
+        for node in products:
+            if node.transposed and len(node.parts) > 1 and node.matrix in straight:
+                raise self.error(
+                    node.position,
+                    f"{node.matrix} multiplies a list transposed, and something else as it is",
+                    f"write a matrix of its own for the list, or the sum that {node.matrix}^T [a, b] means",
+                )
+        return [replace(e, expression=_turned(e.expression, turned)) for e in equations]
 
     def _is_declaration(self, left: Expression, right: Expression, line: int) -> bool:
         """Take `a<0> = 0` and `[W_aa W_ax] = W_a` aside; they define no value of a step."""
@@ -343,6 +362,11 @@ class _Resolver:
             f"a cycle within one step: {' <- '.join(loop)}",
             f"one of them must read the step before, as {loop[0]}<t-1>",
         )
+
+
+def _turned(node: Expression, matrices: set[str]) -> Expression:
+    inner = with_children(node, tuple(_turned(child, matrices) for child in children(node)))
+    return replace(inner, transposed=False) if isinstance(inner, Product) and inner.matrix in matrices else inner
 
 
 def _steps_away(offset: int) -> str:

@@ -189,6 +189,20 @@ def test_a_transposed_matrix_is_the_same_parameter() -> None:
     assert cell == Cell("h = h<t-1> + tanh(W h<t-1> - W^T h<t-1> + V x)")
 
 
+def test_rows_are_columns_transposed() -> None:
+    torch_manual = r"h_t = \tanh(x_t W_{ih}^T + b_{ih} + h_{t-1}W_{hh}^T + b_{hh})"
+    assert Cell(torch_manual) == Cell("h = tanh(W_ih x + b_ih + W_hh h<t-1> + b_hh)")
+    both = Cell("h = tanh(W h<t-1> + U x) + h<t-1> W")
+    assert both == Cell("h = tanh(W h<t-1> + U x) + W^T h<t-1>")
+
+
+def test_a_transposed_matrix_before_a_list_is_kept_the_other_way_round() -> None:
+    assert Cell(r"h_t = \tanh(W^\top [h_{t-1}, x_t] + b)") == Cell("h = tanh(W [h<t-1>, x] + b)")
+    assert Cell("h = tanh(W^T [h<t-1>, x]) + W^T [x, h<t-1>]").parameters(3, 3) == {"W": (3, 6)}
+    with pytest.raises(EquationError, match="W multiplies a list transposed, and something else as it is"):
+        Cell("h = tanh(W^T [h<t-1>, x]) + W x")
+
+
 NAMES = ["z", "c~", "c^", r"h>", "h<", "b", "R", "h_t_a", "Gamma_u"]
 """Names that are read as something else where their time, or what follows them, does not say what they are."""
 
