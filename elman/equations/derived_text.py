@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from functools import reduce
+from itertools import count
 
 from elman.equations.derivative import Accumulation
 from elman.equations.expressions import Apply, Bracket, Equation, Expression, Number, Product, Symbol
@@ -33,6 +34,7 @@ class _Writer:
         self.uses.update(schedule.results.values())
         self.parameters = {a.parameter for a in schedule.accumulations}
         self.auxiliary: dict[str, str] = {}
+        self.taken = {*self.forward, *(a for op in self.forward.values() for a in op.arguments)}
         self.names = self._names()
 
     def _names(self) -> dict[str, str]:
@@ -40,8 +42,12 @@ class _Writer:
         inside = {
             op.arguments[0]: f"z_{op.target}"
             for op in self.forward.values()
-            if len(op.arguments) == 1 and "." not in op.target
+            if len(op.arguments) == 1 and "." not in op.target and f"z_{op.target}" not in self.taken
         }
+        values = {t.removeprefix("d_") for t in self.backward if t not in self.results and self._is_line(t)}
+        for value in self.forward:
+            if "." in value and value in values and value not in inside:
+                self.auxiliary[value] = self._unused("v", self.auxiliary.values())
         names: dict[str, str] = {}
         for target in self.backward:
             of = target.removeprefix("d_")
@@ -52,17 +58,30 @@ class _Writer:
                 names[target] = f"d_{inside[of]}"
             elif again and arrived in self.schedule.incoming:
                 names[target] = f"d_{arrived}"
-            elif of in self.forward and "." in of and self._is_line(target):
-                names[target] = f"d_{self.auxiliary.setdefault(of, f'v{len(self.auxiliary) + 1}')}"
+            elif of in self.auxiliary:
+                names[target] = f"d_{self.auxiliary[of]}"
             elif ("." in target or of in self.parameters) and self._is_line(target):
-                names[target] = f"e{sum(name.startswith('e') for name in names.values()) + 1}"
+                names[target] = self._unused("e", names.values())
         return names
+
+    def _unused(self, letter: str, names: Iterable[str]) -> str:
+        taken = self.taken | set(names)
+        return next(name for n in count(1) if (name := f"{letter}{n}") not in taken)
 
     def run(self) -> list[Equation]:
         shown = [(target, op) for target, op in self.backward.items() if self._is_line(target)]
         lines = [self._line(target, op) for target, op in shown]
         helpers = [Equation(name, self._expand(self.forward[value])) for value, name in self.auxiliary.items()]
-        return [*helpers, *lines, *self._accumulations()]
+        return [*helpers, *lines, *self._handed_on(), *self._accumulations()]
+
+    def _handed_on(self) -> list[Equation]:
+        """Derivatives that go on as they are, as those of d = h<t-1> do: no operation makes them."""
+        named = {leaf: f"d_{leaf}" for leaf in self.schedule.results}
+        return [
+            Equation(named[leaf], self._value(value))
+            for leaf, value in self.schedule.results.items()
+            if self.names.get(value, value) != named[leaf]
+        ]
 
     def _is_line(self, target: str) -> bool:
         op = self.backward[target]

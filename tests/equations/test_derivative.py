@@ -8,7 +8,7 @@ import pytest
 
 from elman.equations import Cell
 from elman.equations.derivative import derivative_of
-from elman.equations.expressions import Apply, Expression, Number, Symbol, walk
+from elman.equations.expressions import Apply, Expression, Number, Product, Symbol, walk
 from elman.equations.functions import CELL_FUNCTIONS, FUNCTIONS
 
 VALUES = {
@@ -38,6 +38,7 @@ VALUES = {
     "mul": lambda a, b: a * b,
     "div": lambda a, b: a / b,
     "neg": lambda a: -a,
+    "outer": lambda a, b: a * b,
 }
 UNARY = [name for name in CELL_FUNCTIONS if FUNCTIONS[name].arguments == 1 and name != "layer_norm"]
 
@@ -47,8 +48,10 @@ def evaluate(node: Expression, names: dict[str, float]) -> float:
     match node:
         case Number(value=value):
             return value
-        case Symbol(name=name):
-            return names[name]
+        case Symbol():
+            return names[node.key]
+        case Product(matrix=matrix, parts=(part,)):
+            return names[matrix] * evaluate(part, names)
         case Apply(function=function, arguments=arguments):
             return VALUES[function](*(evaluate(a, names) for a in arguments))
     raise AssertionError(node)
@@ -91,6 +94,43 @@ CELLS = [
     "h = W_h^T h<t-1> - W_h h<t-1> * 0.3 + softplus(U x)",
     "g = 0.3\nh = -g h<t-1> * w + abs(U x) * sqrt(1 + h<t-1> * h<t-1>) + log(2 + cos(x)) + sin(h<t-1>)",
 ]
+
+
+PRINTED = [
+    *CELLS,
+    # What is made inside of lines, one from the other.
+    "i = sigmoid(U x)\nf = sigmoid(V h<t-1>)\nh = f / (f + i) * h<t-1> + i / (f + i) * tanh(W x)",
+    # Derivatives that go on as they are.
+    "d = h<t-1>\ne = d<t-1>\nz = x\nh = tanh(W z + w * e<t-1>)",
+    "a = c<t-1>\nc = a<t-1> + U x",
+    # Names that the text would give to values of its own.
+    "v1 = sigmoid(W h<t-1> + U x)\nz_h = v1 * tanh(V x)\nh = tanh(z_h * (v1 + 1) + (v1 + 1) * (v1 + 2))",
+]
+
+
+@pytest.mark.parametrize("text", PRINTED)
+def test_the_derived_lines_give_all_slopes_from_top_to_bottom(text: str) -> None:
+    cell = Cell(text)
+    leaves = {name: 0.3 + 0.17 * n for n, name in enumerate(cell.parameters(1, 1))}
+    leaves |= {"x": 0.7, **{f"{s}<t-1>": 0.4 + 0.3 * n for n, s in enumerate(cell.states)}}
+    incoming = {f"d_{s}": 1.3 - 0.4 * n for n, s in enumerate(cell.schedule.incoming)}
+
+    def forward(changes: dict[str, float]) -> dict[str, float]:
+        values = {**leaves, **changes}
+        for equation in cell.forward_equations:
+            values[equation.name] = evaluate(equation.expression, values)
+        return values
+
+    values = {**forward({}), **incoming}
+    for equation in cell.backward_equations:
+        before = values.get(equation.name, 0.0) if equation.accumulates else 0.0
+        values[equation.name] = before + evaluate(equation.expression, values)
+    for name, start in leaves.items():
+        slope = [
+            sum(d * forward({name: start + step})[of.removeprefix("d_")] for of, d in incoming.items())
+            for step in (1e-6, -1e-6)
+        ]
+        assert values[f"d_{name}"] == pytest.approx((slope[0] - slope[1]) / 2e-6, rel=1e-6, abs=1e-8), name
 
 
 @pytest.mark.parametrize("text", CELLS)
