@@ -13,6 +13,7 @@ import elman
 from elman.diagnosis import diagnose, diagnose_cell, find_nonfinite
 from elman.diagnosis.diagnose import diagnose_inputs
 from elman.errors import UsageError
+from tests.cases import STRANGE
 
 LINEAR = elman.Cell("h = W_h h<t-1> + W_x x", name="linear")
 
@@ -125,6 +126,22 @@ def test_both_directions_of_a_bidirectional_layer_are_diagnosed():
     found = diagnose(elman.Bidirectional.of("gru", input_size=3, hidden_size=4, seed=0), steps=12, batches=1)
     assert [layer.name for layer in found.layers] == ["layer 1 forward", "layer 1 backward"]
     assert all(layer.at_lag_zero > 0 for layer in found.layers)
+
+
+def test_a_state_that_is_another_one_of_the_step_before_counts_by_itself():
+    cell = elman.Cell("d = h<t-1>\nh = 0.5 * h<t-1> + 0.25 * d<t-1> + U x")
+    by_h, by_d, wanted = 1.0, 0.0, []
+    for _ in range(6):
+        wanted.append(math.hypot(by_h, by_d))
+        by_h, by_d = 0.5 * by_h + by_d, 0.25 * by_h
+    found = diagnose(elman.Recurrent(cell, input_size=2, hidden_size=1), steps=6).layers[0]
+    assert found.relative == pytest.approx(wanted, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_strange_cells_can_be_diagnosed(name):
+    found = diagnose(elman.Recurrent(STRANGE[name], input_size=3, hidden_size=4, seed=0), steps=6)
+    assert found.table() and len(found.layers[0].relative) == 6
 
 
 def test_every_cell_of_the_catalogue_can_be_diagnosed():

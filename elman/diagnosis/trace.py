@@ -64,9 +64,20 @@ class Programme:
 
     def fill(self, values: dict[str, Tensor], operations: Iterable[Operation]) -> dict[str, Tensor]:
         """Compute operations one after the other into `values`."""
+        rows = values[self.input].shape[0]
         for op in operations:
-            values[op.target] = self.value(op, values)
+            value = self.value(op, values)
+            values[op.target] = self.own(value, rows) if op.target in self.states else value
         return values
+
+    @staticmethod
+    def own(value: Tensor, rows: int) -> Tensor:
+        """Return a state (B, S) as a tensor of its own that can be differentiated by, whatever it is made of.
+
+        d = h<t-1> is the tensor that the step before calls h, and s = b has no rows and no part in any graph.
+        """
+        value = value.expand(rows, -1).clone()
+        return value if value.requires_grad else value.requires_grad_()
 
     def value(self, operation: Operation, values: Mapping[str, Tensor]) -> Tensor:
         """Return what one operation computes."""
