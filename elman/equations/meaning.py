@@ -9,6 +9,7 @@ from functools import reduce
 
 from elman.equations.carets import caret_error
 from elman.equations.expressions import (
+    NOWHERE,
     Apply,
     Bracket,
     Expression,
@@ -51,6 +52,7 @@ class Meaning:
         shift: Offset of time of the left sides.
         implicit: True when vectors side by side multiply elementwise, as papers write them (LaTeX).
         timed: Names that are written with their time where they are defined, and the input if it is.
+        predicts: True in the line of a prediction, where a> and a< are the two directions of a.
         rows: Filled with the matrices that stand behind a vector, x W.
     """
 
@@ -63,6 +65,7 @@ class Meaning:
     shift: int
     implicit: bool
     timed: frozenset[str] = frozenset()
+    predicts: bool = False
     rows: set[str] = field(default_factory=set)
 
     def error(self, place: Position, message: str, hint: str | None = None) -> EquationError:
@@ -84,6 +87,8 @@ class Meaning:
                         node.position, f"a list of {len(items)} vectors must follow a matrix", "write W [a, b]"
                     )
                 return self.resolve(items[0])
+            case Apply(function="mul" | "hadamard", arguments=(left, _)) if self._is_row(_last_factor(left)):
+                raise self._inner_product(_last_factor(left))
             case Apply(function="mul", arguments=(left, right)) if self.is_matrix(_last_factor(left)):
                 return self._dotted_product(left, right)
             case Apply(function="hadamard", arguments=(left, right)):
@@ -142,7 +147,7 @@ class Meaning:
             return Symbol(name, 0, position=place)
         if name in self.defined:
             return Symbol(name, -1 if time == -1 else 0, position=place)
-        if re.match(r".+[<>]$", name):
+        if re.match(r".+[<>]$", name) and self.predicts:
             return Symbol(name, 0, position=place)
         if is_written_together(name) and time is not None:
             raise self.error(
@@ -231,8 +236,21 @@ class Meaning:
             # Row convention: x W is the column W^T x.
             self.rows.add(rest[0].name)
             return self._product(replace(rest[0], transposed=not rest[0].transposed), [first])
+        if rest and self._is_row(first):
+            raise self._inner_product(first)
         self._check_callable(first, rest)
         return self.resolve(first), rest
+
+    def _is_row(self, node: Expression | None) -> bool:
+        return isinstance(node, Symbol) and node.transposed and not self.is_matrix(node)
+
+    def _inner_product(self, row: Expression | None) -> EquationError:
+        name = row.name if isinstance(row, Symbol) else "w"
+        return self.error(
+            NOWHERE if row is None else position_of(row),
+            f"{name}^T before another vector is an inner product, a single number, which cells do not have",
+            rf"write {name} * h for the elementwise product; a matrix in front of h gives a vector",
+        )
 
     def _check_callable(self, first: Expression, rest: list[Expression]) -> None:
         calls = bool(rest) and isinstance(rest[0], Bracket) and rest[0].round

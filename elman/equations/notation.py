@@ -25,7 +25,7 @@ sequence: factor+
 ?factor: number | symbol | group | bracket | fraction | call | power
 number: NUMBER
 symbol: SYMBOL
-group: "(" sum (SEPARATOR sum)* ")" | "{" sum "}" | "\\{" sum "\\}"
+group: "(" sum (SEPARATOR sum)* ")" | "{" sum "}" | "\\{" sum (SEPARATOR sum)* "\\}"
 bracket: "[" sum (SEPARATOR sum)* "]"
 fraction: FRACTION "{" sum "}" "{" sum "}"
 call: CALL "{" sum "}"

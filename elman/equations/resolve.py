@@ -119,10 +119,8 @@ class _Resolver:
             implicit=is_latex(self.text),
             timed=self._timed(lines),
         )
-        # An open g stands for tanh inside a cell, and for softmax where a line defines a prediction, y^.
-        outside = replace(meaning, functions={"g": "softmax", **self.functions})
         equations = [
-            Equation(left.name, (outside if "^" in left.name else meaning).resolve(right), line)
+            Equation(left.name, self._meaning_in(left.name, meaning).resolve(right), line)
             for left, right, line in lines
             if isinstance(left, Symbol)
         ]
@@ -146,6 +144,11 @@ class _Resolver:
             self.blocks,
             tuple(self.sizes),
         )
+
+    def _meaning_in(self, name: str, meaning: Meaning) -> Meaning:
+        """An open g stands for tanh inside a cell, and for softmax where a line defines a prediction, y^."""
+        functions = {"g": "softmax", **self.functions} if "^" in name else meaning.functions
+        return replace(meaning, functions=functions, predicts=_OUTPUT_NAME.match(name) is not None or "^" in name)
 
     def _upright(self, equations: list[Equation], rows: set[str]) -> list[Equation]:
         """Keep a matrix the other way round that only stands behind vectors, x W, or only transposed, W^T [a, b]."""

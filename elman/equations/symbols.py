@@ -45,11 +45,11 @@ class Script:
 
 @dataclass(frozen=True)
 class Written:
-    """A name taken apart: base with accents, scripts in order of writing."""
+    r"""A name taken apart: base with accents, scripts in order of writing; or a number in a font, \mathbf{1}."""
 
     base: str
     scripts: tuple[Script, ...] = ()
-    forced_zero: bool = False
+    number: float | None = None
 
 
 def take_latex_apart(text: str) -> Written:
@@ -57,7 +57,7 @@ def take_latex_apart(text: str) -> Written:
     grouped = re.match(_NESTED, text)
     if grouped:
         written = take_latex_apart(grouped[0][1:-1].strip())
-        return Written(written.base, written.scripts + _scripts(text[grouped.end() :]), written.forced_zero)
+        return Written(written.base, written.scripts + _scripts(text[grouped.end() :]), written.number)
     command = re.match(r"\\(?P<name>[A-Za-z]+\*?)\s*", text)
     inner, rest = "", text
     if command and re.fullmatch(FONTS, command["name"]):
@@ -68,16 +68,16 @@ def take_latex_apart(text: str) -> Written:
     elif command and command["name"] in ACCENTS:
         inner, rest = _argument(text, command.end())
         written = take_latex_apart(inner)
-        zero = written.base == "0"
-        written = Written(written.base + ACCENTS[command["name"]], written.scripts, zero)
+        written = Written(written.base + ACCENTS[command["name"]], written.scripts, written.number)
     elif command:
         written, rest = Written(command["name"].removeprefix("var")), text[command.end() :]
     else:
         # A word function such as `tanh` keeps its letters; anything else is one letter, as in TeX.
         letters = re.match(r"[^\W\d_]{2,}|\d|[^\W\d_]", text)
         length = letters.end() if letters else 0
-        written, rest = Written(_GREEK.get(text[:length], text[:length])), text[length:]
-    return Written(written.base, written.scripts + _scripts(rest), written.forced_zero)
+        base, rest = text[:length], text[length:]
+        written = Written(_GREEK.get(base, base), number=float(base) if base in ("0", "1") else None)
+    return Written(written.base, written.scripts + _scripts(rest), written.number)
 
 
 def _argument(text: str, start: int) -> tuple[str, str]:

@@ -100,8 +100,8 @@ class Times:
         """Replace every written name in `node` by its normalised name and time."""
         if isinstance(node, Symbol):
             written = names[node.position]
-            if written.forced_zero or written.base == "0":
-                return Number(0.0)
+            if written.number is not None:
+                return Number(written.number)
             name, time, transposed, start = self._read(written, node.position)
             return Symbol(name + ("<0>" if start else ""), time, transposed, node.position)
         inner = tuple(self.named(child, names) for child in children(node))

@@ -94,7 +94,7 @@ def _ends(text: str) -> bool:
 def _is_equation(text: str) -> bool:
     """Say whether an equation stands here: "=" comes before the next comma or break outside of brackets."""
     depth = 0
-    for letter in text:
+    for letter in text.partition(r"\\")[0]:
         depth += (letter in "([{") - (letter in ")]}")
         if depth == 0 and letter in "=,;":
             return letter == "="

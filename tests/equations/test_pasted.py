@@ -148,6 +148,14 @@ c = f * c<t-1> + i * g
 h = max(c, 0)
 """,
     ),
+    "ones_and_thin_spaces": (
+        r"""z_t = \sigma(W x_t) \\ h_t = (\mathbf{1} - z_t) \, h_{t-1} + (\mathbb{1} - r_t) \, z_t \\ r_t = \max\left\{0, V x_t\right\}""",
+        """
+z = sigmoid(W x)
+h = (1 - z) * h<t-1> + (1 - r) * z
+r = max(0, V x)
+""",
+    ),
     "numbered": (
         r"""z_t = \sigma(W_z x_t + b_z) \qquad (1)
 r_t = \sigma(W_r [h_{t-1}, x_t]), (2) \\
@@ -233,6 +241,10 @@ REFUSED = {
     "h = tanh(W h<t-1> + U x) + 1/2 h<t-1>": "write (a / b) * c or a / (b * c)",
     GATED + r"z_t + \tanh r_t h_{t-1}": "the argument of tanh has no brackets, and may end at two places",
     GATED + r"z_t + r_t + \sigma 2 h_{t-1}": "the argument of sigma has no brackets, and may end at two places",
+    GATED + r"\sigma(w^\top h_{t-1}) z_t + r_t": "w^T before another vector is an inner product",
+    GATED + r"z_t + r_t + \tanh(h_{t-1}^T U x_t)": "h^T before another vector is an inner product",
+    GATED + r"z_t + r_t^\top \cdot h_{t-1}": "r^T before another vector is an inner product",
+    GATED + r"z_t + r_t h_{t-1} + \vec{g}_t": "unknown name 'g>'",
     r"h_t = \tanh(\mathbf{Wx}_t + U h_{t-1})": "the matrix W and the vector x are written as one name",
     r"h(t) = \tanh(W h(t-1) + U x(t))": "write a time as h<t> and h<t-1>, or h_t and h_{t-1}",
     r"h_t = \sigma_y(W h_{t-1} + U x_t)": "functions={'sigma_y': 'tanh'}",
