@@ -112,11 +112,6 @@ def is_rounded(name: str) -> bool:
     return name.startswith("%bf16 ")
 
 
-def as_rows(parameter: str) -> str:
-    """Name of a vector parameter laid out in rows, as products, the gradients of matrices and row functions read it."""
-    return f"%rows {parameter}"
-
-
 class _Reader:
     """Turns operations of a schedule into lines, with widths from the shapes of the parameters."""
 
@@ -152,19 +147,11 @@ class _Reader:
             transposed = op.function == "product_transposed"
             width, depth = (count, rows) if transposed else (rows, count)
             self.widths[op.target] = width
-            term = Term(self.as_rows(op.arguments[0]), depth, op.block.matrix, first, transposed)
+            term = Term(op.arguments[0], depth, op.block.matrix, first, transposed)
             return Line(op.target, PRODUCT, (), width, (term,))
         width = max(self.widths[a] for a in op.arguments if a not in self.numbers)
         self.widths[op.target] = width
-        arguments = tuple(map(self.as_rows, op.arguments)) if op.function in ROW_FUNCTIONS else op.arguments
-        return Line(op.target, op.function, arguments, width)
-
-    def as_rows(self, name: str) -> str:
-        """The name of a value in rows, where a parameter has to be laid out first."""
-        if name not in self.shapes:
-            return name
-        self.widths[as_rows(name)] = self.widths[name]
-        return as_rows(name)
+        return Line(op.target, op.function, op.arguments, width)
 
 
 def read(
@@ -192,8 +179,6 @@ def read(
     lines = Lines(hoisted, step, [], [], reader.widths, reader.numbers)
     if keep:
         _read_back(cell, reader, lines, widths)
-    vectors = [name for name in shapes if as_rows(name) in reader.widths]
-    lines.hoisted = [Line(as_rows(name), "copy", (name,), reader.widths[name]) for name in vectors] + lines.hoisted
     return lines
 
 
