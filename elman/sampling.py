@@ -34,8 +34,8 @@ class Choice:
                 f"temperature: must be more than 0 and finite; got {self.temperature}",
                 "greedy takes the most probable token",
             )
-        if self.top_k is not None and self.top_k < 1:
-            raise UsageError(f"top_k: must be at least 1; got {self.top_k}")
+        if self.top_k is not None and (not hasattr(self.top_k, "__index__") or self.top_k < 1):
+            raise UsageError(f"top_k: must be a whole number, at least 1; got {self.top_k}")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise UsageError(f"top_p: must be more than 0 and at most 1; got {self.top_p}")
         if self.greedy and (self.temperature != 1.0 or self.top_k is not None or self.top_p is not None):

@@ -123,7 +123,8 @@ def test_a_finished_sample_stops_while_others_go_on() -> None:
         (lambda: Choice(temperature=0.0), "temperature: must be more than 0 and finite; got 0.0"),
         (lambda: Choice(temperature=math.nan), "temperature: must be more than 0 and finite; got nan"),
         (lambda: Choice(temperature=math.inf), "temperature: must be more than 0 and finite; got inf"),
-        (lambda: Choice(top_k=0), "top_k: must be at least 1; got 0"),
+        (lambda: Choice(top_k=0), "top_k: must be a whole number, at least 1; got 0"),
+        (lambda: Choice(top_k=1.5), "top_k: must be a whole number, at least 1; got 1.5"),  # type: ignore[arg-type]
         (lambda: Choice(top_p=0.0), "top_p: must be more than 0 and at most 1; got 0.0"),
         (
             lambda: Choice(greedy=True, top_k=3),
