@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from elman.engines.ragged import without_padding
 from elman.errors import ShapeError
 from elman.heads.head import Head, Loss, check_form, exact
 
@@ -62,9 +63,9 @@ class CtcHead(Head):
         check_form("CtcHead", "lengths of labels", counts, (rows,))
         check_form("CtcHead", "lengths", lengths, (rows,))
         self._check(labels, counts, lengths, steps)
-        nats = nn.functional.ctc_loss(
-            self.log_probabilities(scores).transpose(0, 1), labels, lengths, counts.cpu(), BLANK, "sum"
-        )
+        # Torch's loss reads nothing beyond a length, but the derivative of a softmax of NaN would be NaN.
+        logs = self.log_probabilities(without_padding(scores, lengths))
+        nats = nn.functional.ctc_loss(logs.transpose(0, 1), labels, lengths, counts.cpu(), BLANK, "sum")
         items = max(int(counts.sum()), 1)
         return Loss(nats / items, nats, items)
 

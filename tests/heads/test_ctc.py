@@ -180,3 +180,17 @@ def test_what_stands_beyond_the_length_of_a_target_is_not_read():
 def test_targets_that_do_not_fit_are_refused(labels, counts, lengths, message):
     with pytest.raises(ShapeError, match=message):
         CtcHead(2, K).loss(torch.zeros(1, 5, K + 1), (labels, torch.tensor(counts)), torch.tensor(lengths))
+
+
+def test_steps_beyond_a_length_reach_no_derivative():
+    head, lengths = CtcHead(2, K), torch.tensor([5, 3])
+    targets = torch.tensor([[2, 2, 1], [3, 0, 0]]), torch.tensor([3, 1])
+    clean = torch.stack([logs_of(0), logs_of(1)])
+    clean[1, 3:] = 0.0
+    poisoned = clean.clone()
+    poisoned[1, 3:] = torch.nan
+    slopes = []
+    for scores in (clean.requires_grad_(), poisoned.requires_grad_()):
+        head.loss(scores, targets, lengths).mean.backward()
+        slopes.append(scores.grad)
+    assert torch.equal(*slopes) and bool((slopes[0][1, 3:] == 0).all()) and bool((slopes[0][1, :3] != 0).any())
