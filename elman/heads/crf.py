@@ -75,7 +75,7 @@ class CrfHead(Head):
         check_form("CrfHead", "targets", targets, scores.shape[:-1])
         chain = self.chain(scores, lengths)
         known = chain.real
-        wanted = torch.where(known, targets, 0)  # (B, T)
+        wanted = torch.where(known, targets.long(), 0)  # (B, T)
         if outside(wanted, self.labels):
             check_classes("CrfHead", targets, self.labels, lengths)
             known = known & (targets != IGNORED)

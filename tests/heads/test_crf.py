@@ -188,3 +188,10 @@ def test_labels_that_do_not_exist_are_refused_and_named():
         head.loss(head(a), targets[:, :2], lengths)
     with pytest.raises(ShapeError, match=r"targets must be whole numbers; got torch\.float32"):
         head.loss(head(a), targets.float(), lengths)
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int8, torch.int16, torch.int32])
+def test_labels_are_whole_numbers_of_any_type(kind):
+    head, emissions = made(), drawn(2, 3, K)
+    labels = torch.tensor([[0, 1, 2], [2, 1, 0]])
+    assert torch.equal(head.loss(emissions, labels.to(kind)).nats, head.loss(emissions, labels).nats)
