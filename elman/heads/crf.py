@@ -97,7 +97,19 @@ class CrfHead(Head):
         chain = self.chain(scores, lengths)
         paths, totals = best_paths(chain, count)
         logs = totals - log_partition(chain).detach().unsqueeze(1)  # (B, N)
-        return paths, logs.masked_fill(logs < FORBIDDEN / 2, -torch.inf)
+        return paths, logs.masked_fill(self._breaks_rules(paths, lengths), -torch.inf)
+
+    def _breaks_rules(self, paths: Tensor, lengths: Tensor | None) -> Tensor:
+        """Whether paths (B, N, T) are forbidden, (B, N); ln P does not tell: that of a long path is low, too."""
+        count, size = paths.shape[1], self.labels
+        rules = Chain(
+            self.forbidden.new_zeros(len(paths) * count, paths.shape[2], size),
+            self.forbidden[:size, :size],
+            self.forbidden[size, :size],
+            self.forbidden[:size, size + 1],
+            None if lengths is None else lengths.repeat_interleave(count),
+        )
+        return (path_scores(rules, paths.flatten(0, 1)) < 0).view(-1, count)
 
     def probabilities(self, scores: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return P(y<t> = k | a) (B, T, K), zero beyond each length: the marginals of all paths."""

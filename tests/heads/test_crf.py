@@ -195,3 +195,17 @@ def test_labels_are_whole_numbers_of_any_type(kind):
     head, emissions = made(), drawn(2, 3, K)
     labels = torch.tensor([[0, 1, 2], [2, 1, 0]])
     assert torch.equal(head.loss(emissions, labels.to(kind)).nats, head.loss(emissions, labels).nats)
+
+
+def test_long_paths_are_improbable_and_not_forbidden():
+    """Each of the 2^T paths of T steps without evidence has ln P = -T ln 2, less than a forbidden step costs."""
+    steps = 20_000
+    _, logs = CrfHead(1, 2).n_best(torch.zeros(1, steps, 2, dtype=torch.float64), 2)
+    assert logs[0].tolist() == pytest.approx([-steps * math.log(2)] * 2, rel=1e-9)
+
+
+def test_where_no_path_is_allowed_none_has_a_probability():
+    allowed = torch.ones(K + 2, K + 2, dtype=torch.bool)
+    allowed[K, 1:K], allowed[:K, K + 1] = False, torch.tensor([False, True, True])  # begin with 0, end with another
+    _, logs = made(allowed).n_best(drawn(2, 2, K), 4, torch.tensor([1, 2]))
+    assert torch.isinf(logs).tolist() == [[True] * 4, [False, False, True, True]]
