@@ -108,7 +108,7 @@ def search(step: NextToken[S], state: S, rows: int, boundary: int, beam: Beam) -
         beam: How.
 
     Raises:
-        DivergedError: a logit is not a number.
+        DivergedError: a logit is not a number, or the largest of a row is infinite.
     """
     searching = _Searching(rows, boundary, beam)
     logits, state = step(searching.last_tokens(), state)
@@ -153,9 +153,9 @@ class _Searching:
 
     def _totals(self, logits: Tensor) -> Tensor:
         """ln P of every row followed by every token: (S, K V)."""
-        if torch.isnan(logits).any():
+        if not logits.amax(dim=1).isfinite().all():  # NaN where any is
             raise DivergedError(
-                f"search: logits must be numbers; got NaN after {self.written.shape[2]} tokens",
+                f"search: logits must be numbers; got NaN or infinity after {self.written.shape[2]} tokens",
                 "the model has diverged; train it again with a lower learning rate",
             )
         logs = torch.log_softmax(logits.float() if logits.element_size() < 4 else logits, dim=1).cpu().double()

@@ -125,15 +125,18 @@ def test_normalisation_is_what_it_says():
     assert scores == {"none": -6.0, "length": -3.0, "gnmt": pytest.approx(-6.0 / 1.5**0.5)}
 
 
-def test_values_outside_their_range_and_logits_that_are_no_numbers_are_refused():
+def test_values_outside_their_range_are_refused():
     for wrong in ({"width": 0}, {"longest": -1}, {"alpha": -0.1}, {"alpha": float("inf")}):
         with pytest.raises(UsageError, match="beam: width must be at least 1"):
             Beam(**wrong)
     with pytest.raises(UsageError, match="did you mean 'gnmt'"):
         Beam(normalisation="gmnt")
 
-    def broken(tokens: Tensor, state: Told) -> tuple[Tensor, Told]:
-        return torch.full((len(tokens), V), torch.nan), state
 
-    with pytest.raises(DivergedError, match="NaN after 0 tokens"):
-        search(broken, beginnings(0), 1, END, Beam())
+@pytest.mark.parametrize("wrong", [[torch.nan, 0.0, 0.0, 0.0], [0.0, torch.inf, 0.0, 0.0], [-torch.inf] * V])
+def test_logits_of_which_no_token_can_be_chosen_are_refused(wrong):
+    def broken(tokens: Tensor, state: Told) -> tuple[Tensor, Told]:
+        return torch.tensor([[0.0] * V, wrong]), state
+
+    with pytest.raises(DivergedError, match="NaN or infinity after 0 tokens"):
+        search(broken, beginnings(0, 1), 2, END, Beam())
