@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from elman.engines.ragged import valid_steps
+from elman.engines.ragged import valid_steps, without_padding
 from elman.errors import UsageError, nearest
 from elman.layers.initialisers import INITIALISERS, fill_uniform
 
@@ -70,7 +70,7 @@ class Pooling(nn.Module):
         """
         if self.kind != "attention":
             raise UsageError(f"shares: must come from pooling 'attention'; got {self.kind!r}")
-        scores = torch.tanh(nn.functional.linear(y, self.W, self.b)) @ self.v  # (B, T)
+        scores = torch.tanh(nn.functional.linear(without_padding(y, lengths), self.W, self.b)) @ self.v  # (B, T)
         real = valid_steps(lengths, y.shape[1], y.device)
         return torch.softmax(scores.masked_fill(~real, -torch.inf), dim=1)
 

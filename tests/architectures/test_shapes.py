@@ -87,6 +87,17 @@ def test_poolings_are_their_definitions():
     torch.testing.assert_close(attention.shares(padded, torch.tensor([5]))[0, :5], weights)
 
 
+@pytest.mark.parametrize("kind", POOLINGS)
+def test_what_stands_beyond_a_length_reaches_no_derivative(kind):
+    pooling = many_to_one(pooling=kind, bidirectional=True, hidden_size=3).pooling
+    y = torch.full((1, 7, 6), torch.nan, dtype=torch.float64)
+    y[0, :5] = torch.randn(5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    pooling(y.requires_grad_(), torch.tensor([5])).square().sum().backward()
+    for slope in [y.grad, *(weight.grad for weight in pooling.parameters())]:
+        assert bool(slope.isfinite().all())
+    assert bool((y.grad[0, 5:] == 0).all()) and bool((y.grad[0, :5] != 0).any())
+
+
 def test_last_of_both_directions_is_what_each_says_when_it_has_read_everything():
     """The output at t = 1 of the direction that reads forwards has read one token, and no pooling may take it."""
     network = many_to_one(bidirectional=True, layers=1, pooling="last").eval()
