@@ -87,9 +87,11 @@ def marginals(chain: Chain) -> Tensor:
 
     It is the derivative of ln Z by emission<t>[k], so the forward algorithm gives it with its gradient.
     """
-    with torch.enable_grad():
-        emissions = exact(chain.emissions).detach().requires_grad_()
-        found = Chain(emissions, chain.transitions.detach(), chain.start.detach(), chain.end.detach(), chain.lengths)
+    # In inference mode there is no derivative, and what was made in it must be copied to have one outside.
+    with torch.inference_mode(False), torch.enable_grad():
+        emissions = exact(chain.emissions).detach().clone().requires_grad_()
+        transitions, start, end = (value.detach().clone() for value in (chain.transitions, chain.start, chain.end))
+        found = Chain(emissions, transitions, start, end, chain.lengths)
         (gradient,) = torch.autograd.grad(log_partition(found).sum(), emissions)
     return gradient
 

@@ -119,9 +119,10 @@ def test_fewer_paths_than_asked_for_end_in_minus_infinity():
     assert float(logs[0, :3].exp().sum()) == pytest.approx(1.0, rel=1e-12)
 
 
-def test_probabilities_come_without_gradients_switched_on():
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_probabilities_come_without_gradients_switched_on(mode):
     head, (a, lengths) = made(), batch()
-    with torch.no_grad():
+    with mode():
         found = head.probabilities(head(a), lengths)
     assert torch.allclose(found.sum(dim=2)[0], torch.ones(4, dtype=torch.float64))
     assert not found.requires_grad
