@@ -22,7 +22,7 @@ from elman.tasks.attention_picture import Look, draw_looks, write_looks
 from elman.tasks.generated import write_dates
 from elman.tasks.options import SmallBatches, SupervisedOptions
 from elman.tasks.supervised import Answer, Item, Setting, SupervisedTask, padded
-from elman.tasks.writing import without_unknown
+from elman.tasks.writing import without
 from elman.training import TrainingConfig
 
 if TYPE_CHECKING:
@@ -209,7 +209,8 @@ def beam_of(options: SearchOptions, setting: Setting[TranslationOptions]) -> Bea
 
 def _written(network: Any, x: Ragged, setting: Setting[TranslationOptions], beam: Beam) -> list[Answer]:
     target: Sentences = setting.codecs["target"]
-    step = network.step if target.codec.unknown is None else without_unknown(network.step)
+    # No target holds an end of line either, which would break an answer in two.
+    step = without(network.step, [n for n in (target.codec.unknown, target.codec.end) if n is not None])
     found: list[Answer] = []
     for hypotheses in search(step, network.begin(x), len(x.values), network.boundary, beam):
         texts = [

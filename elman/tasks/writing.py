@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,10 +15,15 @@ from elman.tasks.supervised import Answer
 
 def without_unknown(step: Step) -> Step:
     """Return a step after which token 0, which stands for what training did not know, is never chosen."""
+    return without(step, [0])
+
+
+def without(step: Step, never: Sequence[int]) -> Step:
+    """Return a step after which the tokens `never` are never chosen."""
 
     def masked(tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         logits, after = step(tokens, state)
-        return logits.index_fill(1, torch.tensor([0], device=logits.device), -torch.inf), after
+        return logits.index_fill(1, torch.tensor(never, dtype=torch.int64, device=logits.device), -torch.inf), after
 
     return masked
 

@@ -166,3 +166,21 @@ def test_every_option_has_a_network_that_learns(options: dict[str, Any], tmp_pat
 def test_dates_of_the_public_set_are_read(data_folder: Path) -> None:
     how = TranslationOptions().reading()
     assert len(list(read_pairs(data_folder / "dates_synthetic" / "test.tsv", how))) == 1000
+
+
+def test_a_decoder_of_words_never_writes_what_no_target_holds(tmp_path: Path) -> None:
+    data = tmp_path / "pairs.tsv"
+    data.write_text("ein Hund\ta dog\nein Haus\ta house\nder Hund\tthe dog\n" * 4, encoding="utf-8")
+    options = TranslationOptions(**(SMALL | {"level": "word"}))
+    problem = TASKS["translation"].problem(data, options, 0, tmp_path)
+    with RunFolder.create(tmp_path / "run", task="translation", config={"seed": 0}, data=problem.data) as run:
+        train(problem, TranslationTraining(steps=1), run)
+    loaded: Any = load(tmp_path / "run")
+    codec = loaded.setting.codecs["target"].codec
+    with torch.no_grad():
+        for token in (codec.unknown, codec.end):
+            loaded.network.decoder.head.bias[token] = 20.0
+    loaded.search(beam=8, n_best=8)
+    (answer,) = loaded.predict(["ein Hund"])
+    texts = [best["text"] for best in answer["n_best"]]
+    assert len(texts) == 8 and not any("\n" in text or "<unk>" in text for text in texts)
