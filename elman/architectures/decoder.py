@@ -124,6 +124,7 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         must_not_see_the_future("decoder", "the tokens that are to be written", bidirectional)
+        _check_attention(attention, memory_size)
         _check_feeding(input_feeding, attention, options)
         if residual and layers < 3:
             raise UsageError(f"residual: acts from the third layer of a decoder on; it has {layers}")
@@ -313,6 +314,16 @@ def _given(state: DecoderState, targets: Tokens) -> Ragged:
             f"the target B = {len(found.values)}"
         )
     return found
+
+
+def _check_attention(attention: str | None, memory_size: int) -> None:
+    if attention and memory_size < 1:
+        raise UsageError(
+            f"attention: must have a memory to look at, memory_size at least 1; got {memory_size}",
+            "one to many writes from a vector alone; an encoder-decoder has a memory",
+        )
+    if memory_size and not attention:
+        raise UsageError(f"memory_size: has an effect with attention only; got {memory_size}")
 
 
 def _check_feeding(input_feeding: bool, attention: str | None, options: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from elman.architectures import Encoder, EncoderDecoder, OneToMany, Ragged, TokenVectors
+from elman.architectures import Decoder, Encoder, EncoderDecoder, OneToMany, Ragged, TokenVectors
 from elman.decoding import Beam, generate, search
 from elman.errors import ShapeError, UsageError
 from elman.randomness import drawing
@@ -216,6 +216,10 @@ def test_options_without_effect_and_sight_of_the_future_are_refused():
         network(bidirectional=True)
     with pytest.raises(UsageError, match="decoder: cannot be bidirectional"):
         one_to_many(bidirectional=True)
+    with pytest.raises(UsageError, match="attention: must have a memory to look at, memory_size at least 1; got 0"):
+        one_to_many(attention="additive")
+    with pytest.raises(UsageError, match="memory_size: has an effect with attention only; got 3"):
+        Decoder(W, memory_size=3)
     with pytest.raises(UsageError, match="input_feeding: must come with attention"):
         network("a mean", input_feeding=True)
     with pytest.raises(UsageError, match="variational_dropout: holds one mask"):
