@@ -210,7 +210,8 @@ class Decoder(nn.Module):
             targets: Token numbers (N, T) without boundaries, from 0 to V - 2, and lengths; or a list of (T_n,).
 
         Raises:
-            ShapeError: there are not as many targets as sequences were begun, or a token does not exist.
+            ShapeError: there are not as many targets as sequences were begun, or a token does not exist or is the
+                boundary.
         """
         before, wanted = self._framed(_given(state, targets))
         if self.training and self.scheduled_sampling:
@@ -233,6 +234,13 @@ class Decoder(nn.Module):
         """What steps read, the boundary first, and what they are to say, the boundary last (N, T + 1)."""
         lengths, device = targets.lengths + 1, targets.values.device
         real = valid_steps(targets.lengths, targets.values.shape[1], device)
+        inner = real & (targets.values == self.boundary)
+        if bool(inner.any()):
+            raise ShapeError(
+                f"decoder: targets must be tokens from 0 to {self.boundary - 1}; got {self.boundary}, the boundary, at "
+                f"targets{inner.nonzero()[0].tolist()}",
+                "the decoder puts it around targets itself; vocabulary_size counts it",
+            )
         tokens = torch.where(real, targets.values, self.boundary)
         edge = tokens.new_full((len(tokens), 1), self.boundary)
         return Ragged(torch.cat([edge, tokens], dim=1), lengths), torch.cat([tokens, edge], dim=1)

@@ -261,6 +261,16 @@ def test_a_token_that_cannot_be_written_is_named():
         network().loss(X, [torch.tensor([1, 6]), *[torch.tensor([1])] * 2])
 
 
+@pytest.mark.parametrize("asked", ["loss", "shares"])
+def test_a_boundary_within_a_sequence_is_named_and_one_in_its_padding_is_not_read(asked):
+    model = network().eval()
+    with pytest.raises(ShapeError, match=r"must be tokens from 0 to 4; got 5, the boundary, at targets\[1, 0\]"):
+        getattr(model, asked)(X, [torch.tensor([1, 2]), torch.tensor([5]), torch.tensor([4])])
+    padded = Ragged(torch.where(Y.values == 0, W - 1, Y.values), Y.lengths)
+    padded.values[0, 0] = 0
+    assert torch.equal(model.loss(X, padded).nats, model.loss(X, Y).nats)
+
+
 # ---- what learns
 
 
