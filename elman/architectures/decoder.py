@@ -87,7 +87,8 @@ class Decoder(nn.Module):
             readout.
         input_dropout: Of dropping components of the token vectors, the same at all steps, in training.
         label_smoothing: See SoftmaxHead.
-        residual: Add what a layer reads to what it says, from the third layer on; those below read something else too.
+        residual: Add what a layer reads to what it says, from the third layer on, without attention from the second;
+            those below read something else too.
         bidirectional: Refused: the decoder would see what it is to write.
         seed: First values as a function of this number.
         options: Of Stack.of.
@@ -126,8 +127,9 @@ class Decoder(nn.Module):
         must_not_see_the_future("decoder", "the tokens that are to be written", bidirectional)
         _check_attention(attention, memory_size)
         _check_feeding(input_feeding, attention, options)
-        if residual and layers < 3:
-            raise UsageError(f"residual: acts from the third layer of a decoder on; it has {layers}")
+        first, name = (3, "third") if attention else (2, "second")  # without it the second reads the lowest alone
+        if residual and layers < first:
+            raise UsageError(f"residual: acts from the {name} layer of a decoder on; it has {layers}")
         draws = generator(seed, "initialise", "decoder")
         self.boundary, self.input_feeding = vocabulary_size - 1, input_feeding
         self.dropout = check_probability("dropout", dropout)

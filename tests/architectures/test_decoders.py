@@ -98,6 +98,20 @@ def test_padding_reaches_no_loss_and_no_gradient(kind):
         assert torch.equal(zeros, nans)
 
 
+@torch.no_grad()
+def test_without_attention_the_second_layer_adds_what_it_reads():
+    plain, adding = (one_to_many(cell="gru", residual=residual).eval() for residual in (False, True))
+    adding.load_state_dict(plain.state_dict())
+    for model in (plain, adding):
+        model.decoder.head.weight.copy_(torch.eye(W, 5))
+        model.decoder.head.bias.zero_()  # logits are the outputs of the second layer
+    (said, state), (sum_of_both, _) = (
+        model.step(torch.tensor([W - 1]), model.begin(torch.eye(3, dtype=torch.float64)[:1]))
+        for model in (plain, adding)
+    )
+    torch.testing.assert_close(sum_of_both[:, :5] - said[:, :5], state.layers[0][0].c)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_parameter_learns(kind):
     model = network(kind, dropout=0.1, input_dropout=0.1, label_smoothing=0.1)
@@ -228,6 +242,10 @@ def test_options_without_effect_and_sight_of_the_future_are_refused():
         network("a mean", tied=True)
     with pytest.raises(UsageError, match="must go to_start, to_steps or both; got neither"):
         one_to_many(to_start=False, to_steps=False)
+    with pytest.raises(UsageError, match="residual: acts from the third layer of a decoder on; it has 2"):
+        network(residual=True)
+    with pytest.raises(UsageError, match="residual: acts from the second layer of a decoder on; it has 1"):
+        one_to_many(residual=True, layers=1)
     with pytest.raises(UsageError, match="shares: must come from a decoder with attention"):
         network("a mean").shares(X, Y)
 
