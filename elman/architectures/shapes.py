@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from elman.architectures.convolution import Places, StepPatterns
 from elman.architectures.dense import Dense
 from elman.architectures.direction import must_not_see_the_future
 from elman.architectures.encoder import Encoder
 from elman.architectures.inputs import Inputs, check_vectors
 from elman.architectures.pooling import Pooling
 from elman.equations import Cell
+from elman.errors import UsageError
 from elman.heads import Head, Loss
 from elman.layers.initialisers import fill_uniform
 from elman.randomness import generator
@@ -31,6 +33,23 @@ def _topped(
     with torch.no_grad():
         fill_uniform(made.weight, top.output_size**-0.5, draws)
     return top, made
+
+
+def _check_inputs_are_causal(inputs: Inputs) -> None:
+    """Refuse inputs that look ahead: no layer above could take that back."""
+    part: Any = inputs
+    while part is not None:
+        ahead = (
+            (isinstance(part, StepPatterns) and part.weight.shape[2] > 1)
+            or (isinstance(part, Places) and part.octaves > 0)  # they tell how long the sequence will be
+            or (isinstance(part, Encoder) and len(part.directions) > 1)
+        )
+        if ahead:
+            raise UsageError(
+                f"many to many in step, causal: inputs must not know what comes after t; {type(part).__name__} does",
+                "leave it out, or causal",
+            )
+        part = getattr(part, "inputs", None)
 
 
 class OneToOne(nn.Module):
@@ -135,7 +154,8 @@ class ManyToManyInStep(nn.Module):
         causal: The answer at t may read x<1> ... x<t> only.
 
     Raises:
-        UsageError: bidirectional and causal at once, or an option does not fit or has no effect.
+        UsageError: causal, and bidirectional or with inputs that look ahead; or an option does not fit or has no
+            effect.
         ShapeError: sizes do not fit.
     """
 
@@ -160,6 +180,8 @@ class ManyToManyInStep(nn.Module):
             "what comes after t, which the answer at t must not know",
             bidirectional and causal,
         )
+        if causal:
+            _check_inputs_are_causal(inputs)
         self.encoder = Encoder(
             inputs, cell, hidden_size, layers, bidirectional=bidirectional, dropout=dropout, seed=seed, **options
         )

@@ -9,14 +9,17 @@ import torch
 
 from elman.architectures import (
     POOLINGS,
+    Encoder,
     ManyToManyInStep,
     ManyToOne,
     Numbers,
     OneToMany,
     OneToOne,
+    Places,
     Ragged,
     SpelledWords,
     StackedFrames,
+    StepPatterns,
     TokenVectors,
     WordsAndLetters,
 )
@@ -229,6 +232,33 @@ def test_causal_answers_do_not_depend_on_what_comes_later_and_others_do():
 def test_bidirectional_is_refused_where_the_future_is_not_known():
     with pytest.raises(UsageError, match="causal: cannot be bidirectional: the direction that reads from the end sees"):
         in_step(bidirectional=True, causal=True)
+
+
+@pytest.mark.parametrize(
+    "ahead",
+    [
+        lambda inputs: StepPatterns(inputs, 3, 3),
+        lambda inputs: Places(inputs, 2),
+        lambda inputs: Encoder(inputs, "gru", 3, bidirectional=True),
+        lambda inputs: StackedFrames(StepPatterns(inputs, 3, 3), 2),
+    ],
+)
+def test_inputs_that_look_ahead_are_refused_where_the_future_is_not_known(ahead):
+    head = partial(SoftmaxHead, classes=3)
+    ManyToManyInStep(ahead(Numbers(2)), head, hidden_size=3)
+    with pytest.raises(UsageError, match=r"causal: inputs must not know what comes after t; (StepP|Places|Encoder)"):
+        ManyToManyInStep(ahead(Numbers(2)), head, hidden_size=3, causal=True)
+
+
+def test_inputs_that_do_not_look_ahead_are_taken():
+    speller = WordsAndLetters(TokenVectors(V, 4), TokenVectors(5, 2), 3)
+    for inputs in (
+        StepPatterns(Numbers(2), 3, 1),
+        Encoder(Numbers(2), "gru", 3),
+        StackedFrames(Numbers(2), 2),
+        speller,
+    ):
+        ManyToManyInStep(inputs, partial(SoftmaxHead, classes=3), hidden_size=3, causal=True)
 
 
 # ---- inputs
