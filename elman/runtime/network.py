@@ -131,7 +131,8 @@ def network_of(config: Mapping[str, Any], arrays: Arrays, codecs: Mapping[str, A
     stack = stack_of(
         arrays, "encoder.recurrent", cell, options, None if embedding is None else embedding.shape[1], where
     )
-    pooling = options.get("pooling")
+    # A model that labels steps pools nothing, whatever the default is that its options hold.
+    pooling = None if "step_labels" in codecs else options.get("pooling")
     if pooling is not None and pooling not in POOLINGS:
         raise ModelFileError(f"{where}: pooling must be one of {', '.join(POOLINGS)}; got {str(pooling)[:40]!r}")
     width = stack.output_size

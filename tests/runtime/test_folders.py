@@ -131,6 +131,24 @@ def test_numbers_at_each_step(tmp_path: Path) -> None:
         model.scores([np.zeros((4, 2))])
 
 
+def test_labels_at_each_step_whatever_pooling_the_options_hold(tmp_path: Path) -> None:
+    """The options of tasks that label a sequence or its steps hold a pooling in either case."""
+    network = ManyToManyInStep(
+        Numbers(4), lambda width: SoftmaxHead(width, 3), cell="gru", hidden_size=6, bidirectional=True, seed=1
+    ).eval()
+    x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wanted = network(Ragged(x.unsqueeze(0), torch.tensor([5])))[0][0].numpy()  # (T, K)
+    for pooling in ("attention", "mean"):
+        config = {"task": "dna", "model": {"pooling": pooling, "hidden_size": 6, "layers": 1}}
+        config["cell"] = describe_cell(cells["gru"])
+        folder = tmp_path / pooling
+        write_model_folder(folder, config, network.state_dict(), {"codecs.json": '{"step_labels": {"kind": "labels"}}'})
+        model = runtime.load(folder)
+        assert isinstance(model, runtime.Network)
+        np.testing.assert_allclose(model.scores([x.numpy()])[0], wanted, atol=1e-5)
+
+
 def layer_of(cell: str, input_size: int, hidden_size: int, reverse: bool = False) -> tuple[elman.Recurrent, Layer]:
     own = elman.Recurrent(cell, input_size, hidden_size, reverse=reverse, seed=4)
     weights = {name: weight.detach().numpy() for name, weight in own.weights.items()}
