@@ -232,6 +232,8 @@ def span_ratios(found: Sequence[Sequence[Span]], wanted: Sequence[Sequence[Span]
 def character_error_rate(found: Sequence[str], wanted: Sequence[str]) -> float:
     """Return (substitutions + deletions + insertions) / characters wanted, over all texts together.
 
+    Blanks at the ends of a text are no characters of it, as jiwer counts.
+
     Args:
         found: Texts that were answered.
         wanted: True texts, none empty, in the same order.

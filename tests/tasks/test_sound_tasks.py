@@ -361,6 +361,7 @@ def test_error_rates_by_hand() -> None:
     assert word_error_rate(found, wanted) == pytest.approx(2 / 4)  # one substituted, one inserted
     assert character_error_rate(found, wanted) == pytest.approx((2 + 5) / 17)
     assert character_error_rate([""], ["abc"]) == 1
+    assert character_error_rate([" a c "], ["a b c "]) == pytest.approx(2 / 5)  # blanks within a text count
 
 
 def test_what_is_no_recording_is_refused(recogniser: Path) -> None:
