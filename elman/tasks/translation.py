@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import torch
 from pydantic import Field
@@ -12,7 +12,7 @@ from pydantic import Field
 from elman.architectures import Encoder, EncoderDecoder, Ragged, TokenVectors
 from elman.codecs.sentences import Sentences
 from elman.config import FullPath
-from elman.decoding import Beam, search
+from elman.decoding import Beam, Hypothesis, search
 from elman.errors import DataError
 from elman.metrics import accuracy, bleu, bleu_signature, chrf
 from elman.readers import Example, Reading
@@ -209,10 +209,8 @@ def beam_of(options: SearchOptions, setting: Setting[TranslationOptions]) -> Bea
 
 def _written(network: Any, x: Ragged, setting: Setting[TranslationOptions], beam: Beam) -> list[Answer]:
     target: Sentences = setting.codecs["target"]
-    # No target holds an end of line either, which would break an answer in two.
-    step = without(network.step, [n for n in (target.codec.unknown, target.codec.end) if n is not None])
     found: list[Answer] = []
-    for hypotheses in search(step, network.begin(x), len(x.values), network.boundary, beam):
+    for hypotheses in _searched(network, x, target, beam):
         texts = [
             {"text": target.decode(h.tokens), "log_probability": h.log_probability, "score": h.score}
             for h in hypotheses
@@ -221,13 +219,23 @@ def _written(network: Any, x: Ragged, setting: Setting[TranslationOptions], beam
     return found
 
 
+def _searched(network: Any, x: Ragged, target: Sentences, beam: Beam) -> list[list[Hypothesis]]:
+    # No target holds an end of line, which would break an answer in two, nor what training did not know.
+    step = without(network.step, [n for n in (target.codec.unknown, target.codec.end) if n is not None])
+    return search(step, network.begin(x), len(x.values), network.boundary, beam)
+
+
 @torch.no_grad()
 def look(model: SupervisedModel, source: str, answer: Answer) -> Look:
     """Return where the decoder looks while it writes an answer."""
-    codecs = model.setting.codecs
-    read, said = codecs["source"].encode(source), codecs["target"].encode(answer["text"])
-    x, y = padded([torch.tensor(read)]), padded([torch.tensor(said, dtype=torch.int64)])
-    network: Any = model.network
+    codecs, network = model.setting.codecs, cast(Any, model.network)
+    read, target = codecs["source"].encode(source), codecs["target"]
+    x = padded([torch.tensor(read)])
+    # Its tokens are those that were written; a text of subwords could be cut in other ways, too.
+    (hypotheses,) = _searched(network, x, target, beam_of(model.setting.search, model.setting))
+    written = (list(h.tokens) for h in hypotheses if target.decode(h.tokens) == answer["text"])
+    said = next(written, target.encode(answer["text"]))
+    y = padded([torch.tensor(said, dtype=torch.int64)])
     shares = network.shares(x, y)[0, : len(said)]  # (T, S)
     names = [[codecs[side].tokens[n] for n in numbers] for side, numbers in (("source", read), ("target", said))]
     texts = [(best["text"], best["log_probability"]) for best in answer["n_best"]]

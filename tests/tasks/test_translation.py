@@ -16,7 +16,7 @@ from elman.errors import UsageError
 from elman.readers.pairs import read_pairs
 from elman.tasks import TASKS, load
 from elman.tasks.supervised_model import SupervisedModel
-from elman.tasks.translation import TranslationOptions, TranslationTraining
+from elman.tasks.translation import TranslationOptions, TranslationTraining, look
 from elman.training import RunFolder, train
 
 SMALL: dict[str, Any] = {
@@ -184,3 +184,22 @@ def test_a_decoder_of_words_never_writes_what_no_target_holds(tmp_path: Path) ->
     (answer,) = loaded.predict(["ein Hund"])
     texts = [best["text"] for best in answer["n_best"]]
     assert len(texts) == 8 and not any("\n" in text or "<unk>" in text for text in texts)
+
+
+def test_a_picture_shows_the_subwords_that_were_written(tmp_path: Path) -> None:
+    """Without training the decoder cuts texts as nobody would; its picture is of these pieces all the same."""
+    data = write(tmp_path / "pairs.tsv", 0, 200)
+    options = TranslationOptions(**(SMALL | {"level": "subword", "vocabulary_size": 280}))
+    problem = TASKS["translation"].problem(data, options, 0, tmp_path)
+    with RunFolder.create(tmp_path / "run", task="translation", config={"seed": 0}, data=problem.data) as run:
+        train(problem, TranslationTraining(steps=1), run)
+    model: Any = load(tmp_path / "run")
+    target = model.setting.codecs["target"]
+    with torch.no_grad():  # single letters and the end are all that it likes to say
+        liked = [target.codec.tokens.index(letter) for letter in LETTERS]
+        model.network.decoder.head.bias[liked] = 20.0
+        model.network.decoder.head.bias[-1] = 20.0
+    (answer,) = model.predict(["abc"])
+    for chosen in answer["n_best"]:
+        seen = look(model, "abc", {**chosen, "n_best": answer["n_best"]})
+        assert list(seen.said) == list(chosen["text"]) and len(seen.shares) == len(chosen["text"])
