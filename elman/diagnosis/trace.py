@@ -43,11 +43,11 @@ class Programme:
     def steps(self, x: Tensor) -> Iterator[dict[str, Tensor]]:
         """Run over x (B, T, I) from the initial state, in the layer's own direction; yield all values of each step.
 
-        Values come in the order in which they are computed: the input, the states before, masks, then the programme's.
+        Values come in the order in which they are computed: the input, the states before, then the programme's.
         """
-        before, masks = self.initial(x), self.masks(x)
+        before = self.initial(x)
         for x_t in (x.flip(1) if self.layer.reverse else x).unbind(1):
-            values = self.fill({self.input: x_t, **before, **masks}, self.operations)
+            values = self.fill({self.input: x_t, **before}, self.operations)
             before = {f"{name}<t-1>": values[name] for name in self.states}
             yield values
 
@@ -55,12 +55,6 @@ class Programme:
         """Return the states before the first step, "c<t-1>" -> (B, S)."""
         state = self.layer.initial_state(x.shape[0])
         return {f"{name}<t-1>": state[name].detach().to(x.dtype) for name in self.states}
-
-    def masks(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the masks (B, S) that the layer passes in evaluation, the same at every step."""
-        sizes = self.cell.mask_sizes(self.layer.input_size, self.layer.hidden_size, self.layer.sizes)
-        masks = self.layer.regularisers.masks(sizes, x, training=False)
-        return {name: mask[:, 0] for name, mask in masks.items()}
 
     def fill(self, values: dict[str, Tensor], operations: Iterable[Operation]) -> dict[str, Tensor]:
         """Compute operations one after the other into `values`."""

@@ -21,7 +21,7 @@ from elman.equations.printing import number_text, plain_equation
 
 
 @lru_cache(maxsize=256)
-def zoneout(cell: Cell) -> Cell:
+def zoneout(cell: Cell, probability: float | None = None) -> Cell:
     """Let each component of a state keep its old value where a mask is 1.
 
         s<t> = zoneout_s * s<t-1> + (1 - zoneout_s) * s_new
@@ -30,10 +30,11 @@ def zoneout(cell: Cell) -> Cell:
 
     Args:
         cell: Any cell.
+        probability: For evaluation, which blends by it: it stands in place of every mask. None for training.
 
     Returns:
-        The cell with one more mask for each state, named "zoneout_<state>", of the size of the state. In training a
-        mask holds draws of 0 and 1; in evaluation the probability itself.
+        The cell with one more mask for each state, named "zoneout_<state>", of the size of the state, which holds
+        draws of 0 and 1; without masks where a probability is given.
 
     Source: Krueger et al. 2017, "Zoneout: Regularizing RNNs by randomly preserving hidden activations",
     equations 5 and 6.
@@ -45,11 +46,12 @@ def zoneout(cell: Cell) -> Cell:
         if equation.name not in cell.states:
             lines.append(replace(equation, expression=body))
             continue
-        state, mask = equation.name, Symbol(f"zoneout_{equation.name}", 0)
+        state = equation.name
+        mask = Symbol(f"zoneout_{state}", 0) if probability is None else Number(probability)
         kept = Apply("mul", (mask, Symbol(state, -1)))
         taken = Apply("mul", (Apply("sub", (Number(1.0), mask)), Symbol(new[state], 0)))
         lines += [Equation(new[state], body), Equation(state, Apply("add", (kept, taken)))]
-    return _rebuilt(cell, lines, tuple(f"zoneout_{s}" for s in cell.states))
+    return _rebuilt(cell, lines, tuple(f"zoneout_{s}" for s in cell.states) if probability is None else ())
 
 
 @lru_cache(maxsize=256)

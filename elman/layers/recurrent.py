@@ -193,7 +193,7 @@ class Recurrent(nn.Module):
         if torch.compiler.is_compiling() and (program := self._program(self.training, x.dtype, x.device.type)):
             return self._through_operators(program, x, lengths, start)
         cell = self.regularisers.cell(self.cell, self.training)
-        masks = self.regularisers.masks(self._mask_sizes(cell), x, self.training)
+        masks = self.regularisers.masks(self._mask_sizes(cell), x)
         weights = self.regularisers.weights(dict(self.weights), self._columns, self.training)
         engine = self._engine(cell, x.shape[1], x)
         y, final = engine.run(cell, weights, x, lengths, start, masks, self.reverse)
@@ -220,7 +220,7 @@ class Recurrent(nn.Module):
         self, program: str, x: Tensor, lengths: Tensor | None, start: Mapping[str, Tensor]
     ) -> tuple[Tensor, State]:
         """Run as a compiler sees it: all that is no tensor is known when it compiles."""
-        masks = self.regularisers.masks(dict(self._mask_list(self.training)), x, self.training)
+        masks = self.regularisers.masks(dict(self._mask_list(self.training)), x)
         named = {name: getattr(self, identifier(name)) for name in self.shapes}
         weights = self.regularisers.weights(named, self._columns, self.training)
         states, held = [start[name].float() for name in self.state_sizes], [mask.float() for mask in masks.values()]

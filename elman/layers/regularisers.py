@@ -46,16 +46,14 @@ class Regularisers:
         """Return the cell to run: dropout has no part in evaluation, zoneout blends by its probability."""
         if self.variational and training:
             cell = variational(cell)
-        return zoneout(cell) if self.zoneout else cell
+        return zoneout(cell, None if training else self.zoneout) if self.zoneout else cell
 
-    def masks(self, sizes: Mapping[str, int], x: Tensor, training: bool) -> dict[str, Tensor]:
-        """Draw the masks of a rewritten cell, whose sizes are given, for x (B, T, I)."""
+    def masks(self, sizes: Mapping[str, int], x: Tensor) -> dict[str, Tensor]:
+        """Draw the masks of a rewritten cell, whose sizes are given, for x (B, T, I); in evaluation it has none."""
         batch, steps = x.shape[0], x.shape[1]
         masks = {}
         for name, width in sizes.items():
-            if name.startswith("zoneout_") and not training:
-                masks[name] = x.new_full((batch, 1, width), self.zoneout)
-            elif name.startswith("zoneout_"):
+            if name.startswith("zoneout_"):
                 # A one keeps the old value, so ones have the probability of zoneout.
                 masks[name] = mask_of_ones((batch, steps, width), self.zoneout, name, x)
             else:

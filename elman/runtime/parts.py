@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from elman.equations import Cell
+from elman.equations.rewrite import zoneout
 from elman.equations.symbols import identifier
 from elman.errors import ElmanError, ModelFileError
 from elman.model_config import restored_cell
@@ -53,7 +54,7 @@ def stack_of(
         arrays: Of the folder.
         prefix: Of its names: "recurrent" for recurrent.layers.0.W_f.
         cell: The cell of all layers.
-        options: Of the model; layers, hidden_size, residual and projection_size are read.
+        options: Of the model; layers, hidden_size, residual, zoneout and projection_size are read.
         input_size: I of the lowest layer; None to see it from the shapes of its weights.
         where: The file that holds the options, for errors.
 
@@ -69,6 +70,8 @@ def stack_of(
         arrays, f"{prefix}.layers.0." + ("forward_layer." if both else ""), cell, hidden, sizes
     )
     layers = []
+    # Parameters are those of the cell as it was given: only what happens between two steps differs.
+    run = zoneout(cell, _probability(options, "zoneout", where)) if options.get("zoneout") else cell
     for n in range(whole(options, "layers", 1, MOST_LAYERS, where)):
         names = ("forward_layer.", "backward_layer.") if both else ("",)
         output = cell.output_size(size, hidden, sizes) * len(names)
@@ -79,10 +82,17 @@ def stack_of(
                 parameter: arrays.take(f"{prefix}.layers.{n}.{name}{identifier(parameter)}", shape)
                 for parameter, shape in cell.parameters(size, hidden, sizes).items()
             }
-            directions.append(Layer(cell, size, hidden, weights, sizes, residual, bool(reverse)))
+            directions.append(Layer(run, size, hidden, weights, sizes, residual, bool(reverse)))
         layers.append(directions)
         size = output
     return Stack(layers)
+
+
+def _probability(options: Mapping[str, Any], name: str, where: str) -> float:
+    value = options.get(name)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
+        raise ModelFileError(f"{where}: {name} must be from 0 up to, not including, 1; got {str(value)[:40]}")
+    return float(value)
 
 
 def _input_size(arrays: Arrays, prefix: str, cell: Cell, hidden: int, sizes: Mapping[str, int]) -> int:

@@ -21,7 +21,7 @@ def stepper_of(model: LanguageModel, precision: str) -> Stepper:
     bias = model.head.bias
     layers = [
         Layer(
-            layer.cell,
+            layer.regularisers.cell(layer.cell, training=False),
             layer.input_size,
             layer.hidden_size,
             {name: weight.detach().numpy() for name, weight in layer.weights.items()},

@@ -78,6 +78,13 @@ def test_zoneout_keeps_the_old_state_by_a_mask() -> None:
     assert list(cell.parameters(2, 3)) == list(Cell(LSTM).parameters(2, 3))
 
 
+@pytest.mark.parametrize("probability", [0.3, 1e-07])
+def test_zoneout_of_evaluation_has_numbers_for_masks(probability: float) -> None:
+    cell = zoneout(Cell(LSTM), probability)
+    assert cell.masks == ()
+    assert f"c<t>  = {probability} * c<t-1> + (1 - {probability}) * c_new" in cell.plain()
+
+
 def test_variational_dropout_masks_what_matrices_multiply() -> None:
     cell = variational(Cell(LSTM))
     assert set(cell.masks) == {"drop_h", "drop_input"}

@@ -34,6 +34,7 @@ MODELS: list[dict[str, Any]] = [
     {"cell": "gru", "level": "word", "tied": True, "hidden_size": 5},
     {"cell": "lstm_projected", "projection_size": 6, "embedding_size": 0},
     {"cell": "rnn", "residual": True, "hidden_size": 5, "layers": 3},
+    {"cell": "lstm", "zoneout": 0.3},
 ]
 
 
@@ -58,6 +59,40 @@ def test_a_language_model_says_the_same_without_torch(tmp_path: Path, options: d
     assert model.sample(**how) == other.sample(**how)
     assert model.score(["the cat", "mat on"]) == other.score(["the cat", "mat on"])
     assert model.precision_loss("int8") == other.precision_loss("int8")
+
+
+def test_zoneout_blends_in_scores_as_it_does_in_evaluation(tmp_path: Path) -> None:
+    folder = saved(tmp_path, {"cell": "lstm", "zoneout": 0.3})
+    text = "the cat sat on the mat"
+    (tmp_path / "line.txt").write_text(f"\n{text}", encoding="utf-8")
+    model = load_with_torch(folder)
+    wanted = -model.evaluate(tmp_path / "line.txt")["loss"] * len(text)
+    for scored in (model.score([text])[0], runtime.load(folder).score([text])[0]):
+        assert scored.log_probability == pytest.approx(wanted, abs=1e-4)
+
+
+def test_zoneout_of_a_damaged_folder_is_refused(tmp_path: Path) -> None:
+    config, tensors = read_model_folder(saved(tmp_path, {"cell": "lstm"}))
+    config["model"]["zoneout"] = 1.5
+    extra = {"vocabulary.json": (tmp_path / "model" / "vocabulary.json").read_bytes()}
+    write_model_folder(tmp_path / "changed", config, tensors, extra)
+    with pytest.raises(ModelFileError, match=r"zoneout must be from 0 up to, not including, 1; got 1\.5"):
+        runtime.load(tmp_path / "changed")
+
+
+@pytest.mark.parametrize("pooling", ["last", "centre"])
+def test_classes_of_a_network_with_zoneout(tmp_path: Path, pooling: str) -> None:
+    how = {"hidden_size": 8, "layers": 1, "zoneout": 0.4}
+    network = ManyToOne(
+        TokenVectors(20, 8, seed=2), lambda width: SoftmaxHead(width, 3), cell="gru", pooling=pooling, seed=1,
+        bidirectional=False, **how,  # type: ignore[arg-type]
+    ).eval()  # fmt: skip
+    model = runtime.load(write(tmp_path / "model", network, "gru", pooling=pooling, **how))
+    assert isinstance(model, runtime.Network)
+    tokens = [3, 5, 19, 0]
+    with torch.no_grad():
+        wanted = network(Ragged(torch.tensor([tokens]), torch.tensor([4])))[0]
+    np.testing.assert_allclose(model.scores([tokens])[0], wanted.numpy(), atol=1e-5)
 
 
 def test_no_other_library_is_imported(tmp_path: Path) -> None:
