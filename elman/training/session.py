@@ -84,7 +84,6 @@ class Session:
         self.timing = JsonLines(run.path / "timing.jsonl")
         self.state = TrainingState()
         self.carry: Carry = None
-        self.last: dict[str, Any] = {}
         self._saved_step: int | None = None
         self._started = clock()
         self._seconds_before = self._fraction_before = 0.0  # of the parts that this one resumes
@@ -175,7 +174,6 @@ class Session:
             snapshot = read_snapshot(path, self.problem, self.optimizer)
             self.state, self.carry, clock = snapshot.state, snapshot.carry, snapshot.clock
             self._saved_step = self.state.step
-            self.last = dict(self.state.best_metrics)
             self.reporter.note(f"resumed from {path}")
         for log, size in ((self.metrics, self.state.metrics_bytes), (self.timing, clock.timing_bytes)):
             if lost := log.truncate(size):
@@ -286,11 +284,12 @@ class Session:
         better = better and is_finite(self.problem.model, self.optimizer)
         self.metrics.append({"kind": "validation", "step": state.step, "epoch": self.epochs, **metrics, "best": better})
         self.reporter.evaluated(state.step, metrics, better)
-        state.evaluated_step, self.last = state.step, as_plain(metrics)
+        state.evaluated_step, state.last_metrics = state.step, as_plain(metrics)
         state.losses.append(finite_or_none(metrics["loss"]))
         self._saved_step = None  # a checkpoint of this step from before the evaluation is out of date
         if better:
-            state.best_score, state.best_step, state.best_metrics, state.since_best = found, state.step, self.last, 0
+            state.best_score, state.best_step, state.since_best = found, state.step, 0
+            state.best_metrics = state.last_metrics
         else:
             state.since_best += 1
             self._react_to_worse()
@@ -342,7 +341,7 @@ class Session:
         state = self.state
         seconds = self.seconds
         step = self._restore_best()
-        best = state.best_metrics if step == state.best_step else self.last
+        best = state.best_metrics if step == state.best_step else state.last_metrics
         self._export({"step": step, "validation": best})
         return TrainingResult(
             steps=state.step,
@@ -351,7 +350,7 @@ class Session:
             reason=self.reason_to_stop() or "stopped",
             best_step=step,
             best=dict(best),
-            last=dict(self.last),
+            last=dict(state.last_metrics),
             skipped=state.skipped,
             folder=self.run.path,
         )

@@ -39,6 +39,7 @@ class TrainingState:
         decays: How often validation worsened.
         averaging: Whether averaged SGD averages.
         best_metrics: Validation metrics of `best_step`.
+        last_metrics: Validation metrics of `evaluated_step`.
         nats, items, steps: Sums since the last record in the log.
         learning_rate, gradient_norm: Of the last step.
         metrics_bytes: Length of metrics.jsonl.
@@ -54,6 +55,7 @@ class TrainingState:
     best_score: list[float] | None = None
     best_step: int | None = None
     best_metrics: dict[str, Any] = field(default_factory=dict)
+    last_metrics: dict[str, Any] = field(default_factory=dict)
     since_best: int = 0
     decays: int = 0
     averaging: bool = False

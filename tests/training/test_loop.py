@@ -143,6 +143,16 @@ def test_early_stopping_waits_for_patience_and_the_best_weights_come_back(quick_
     assert torch.equal(saved.W, problem.weights[1])
 
 
+def test_a_resumed_run_tells_the_metrics_of_its_end_and_not_those_of_its_best_step(quick_path: Path) -> None:
+    run_tiny(quick_path / "run", problem=Scripted([1.0, 3.0]), steps=2, evaluate_every=1, checkpoint_every=1)
+    last = {"loss": 3.0, "accuracy": 0.5}
+    result = run_tiny(quick_path / "run", resume=True, problem=Scripted([]), steps=2)
+    assert (result.best["loss"], result.last) == (1.0, last)
+    (quick_path / "run/checkpoints/step-000000001/model.safetensors").write_bytes(b"damaged")
+    result = run_tiny(quick_path / "run", resume=True, problem=Scripted([]), steps=2)
+    assert (result.best_step, result.best) == (2, last)
+
+
 def test_a_validation_loss_that_is_not_a_number_is_null_with_a_reason_and_never_best(quick_path: Path) -> None:
     result = run_tiny(
         quick_path / "run", problem=Scripted([2.0, math.nan, math.inf]), steps=3, evaluate_every=1, checkpoint_every=9
