@@ -180,6 +180,7 @@ class Session:
                 self.reporter.warn(f"{log.path} was shorter than at the checkpoint; {lost} bytes of records are lost")
         self._seconds_before, self._started = clock.seconds, self.clock()
         self._fraction_before = self.fraction
+        self._begin_averaging_if_due()  # at once, where no trigger is waited for
 
     def _checkpoint_to_resume(self, resume: bool | Path) -> Path | None:
         if isinstance(resume, Path):

@@ -12,6 +12,7 @@ import torch
 
 from elman.errors import DataError, DivergedError, UsageError
 from elman.randomness import drawing
+from elman.tensor_file import read_tensors
 from elman.training import RunFolder, SilentReporter, TrainingConfig, train
 from elman.training.gradients import clip, take_step
 from elman.training.loop import flushes_denormals, numerics
@@ -151,6 +152,22 @@ def test_a_resumed_run_tells_the_metrics_of_its_end_and_not_those_of_its_best_st
     (quick_path / "run/checkpoints/step-000000001/model.safetensors").write_bytes(b"damaged")
     result = run_tiny(quick_path / "run", resume=True, problem=Scripted([]), steps=2)
     assert (result.best_step, result.best) == (2, last)
+
+
+def test_averaging_without_a_trigger_begins_with_the_first_step(quick_path: Path) -> None:
+    """At once means that the mean is over all steps, not over those since the first evaluation."""
+    problem = TinyProblem()
+    kept: list[torch.Tensor] = []
+
+    def keep(model: torch.nn.Module, _inputs: Any) -> None:
+        if model.training:
+            kept.append(model.state_dict()["W"].clone())
+
+    problem.model.register_forward_pre_hook(keep)
+    run_tiny(quick_path / "run", problem=problem, steps=4, evaluate_every=9, optimizer="asgd", average_trigger=0)
+    tensors = read_tensors(quick_path / "run/checkpoints/step-000000004/optimizer.safetensors")
+    weights = [*kept[1:], tensors["average/W"]]  # a checkpoint holds the average in place of the weight
+    torch.testing.assert_close(problem.model.state_dict()["W"], torch.stack(weights).mean(dim=0))
 
 
 def test_a_validation_loss_that_is_not_a_number_is_null_with_a_reason_and_never_best(quick_path: Path) -> None:
