@@ -122,7 +122,8 @@ class TokenStore:
                 f"{path}: must have {count * kind.itemsize:,} bytes; got {size:,}",
                 "delete the folder to build it again",
             )
-        return cls(np.memmap(path, dtype=kind, mode="r", shape=(count,)), meta)
+        # The system maps no empty file; a text of a byte-order mark alone, or of blanks, has no token.
+        return cls(np.memmap(path, dtype=kind, mode="r", shape=(count,)) if count else np.zeros(0, kind), meta)
 
 
 def _codec_hash(codec: TextCodec) -> str:

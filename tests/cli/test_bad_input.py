@@ -352,6 +352,7 @@ def test_texts_to_evaluate(elman: Elman, trained: Path, tmp_path: Path) -> None:
         (None, 66, "text.txt"),
         (b"", 65, "empty"),
         (b"t", 65, "must have at least 2 tokens"),
+        (b"\xef\xbb\xbf", 65, "must have at least 2 tokens; got 0"),
         (b"the \xff", 65, "byte offset 4"),
     ]:
         if data is not None:

@@ -31,6 +31,14 @@ def test_a_store_holds_the_tokens_and_what_was_counted(tmp_path: Path) -> None:
     assert store.tokens.dtype == np.uint16
 
 
+@pytest.mark.parametrize(("level", "text"), [("character", "\ufeff"), ("word", " \t ")])
+def test_a_text_without_a_token_has_an_empty_store(tmp_path: Path, level: str, text: str) -> None:
+    (tmp_path / "known.txt").write_text("to be or not\n", encoding="utf-8")
+    (tmp_path / "text.txt").write_text(text, encoding="utf-8")
+    store = TokenStore.build(tmp_path / "text.txt", build_codec([tmp_path / "known.txt"], level), tmp_path / "store")
+    assert len(store) == 0 and len(TokenStore.open(tmp_path / "store")) == 0
+
+
 def test_an_equal_store_is_used_again_and_a_changed_text_is_not(tmp_path: Path) -> None:
     path = make(tmp_path, "abab\n")
     codec = CharacterCodec.build(["ab\n"])
