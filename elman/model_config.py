@@ -118,10 +118,13 @@ def restored_cell(values: Mapping[str, Any]) -> Cell:
     Raises:
         EquationError, UsageError, KeyError, TypeError: the values describe no cell.
     """
+    init = values.get("init") or {}
+    if not isinstance(init, Mapping):
+        raise TypeError(f"init must be a table of parameters; got {str(init)[:40]!r}")
     return Cell(
         values["equations"],
         name=str(values.get("name", "cell"))[:100],
         output=values["output"],
-        init=values.get("init") or {},
+        init=init,
         source=str(values.get("source", ""))[:1000],
     )

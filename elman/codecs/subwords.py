@@ -16,6 +16,9 @@ from elman.errors import ModelFileError, UsageError
 from elman.readers import text_chunks
 
 Result = TypeVar("Result")
+_LEADS = [*range(0x800, 0xD800, 0x800), 0xE000, 0xF000, 0x10000, 0x40000, 0x80000, 0xC0000, 0x100000]
+_ALL_BYTES = "".join(map(chr, [*range(0x800), *_LEADS]))
+"""A text that has every byte of UTF-8."""
 
 
 def _guarded(work: Callable[[], Result], what: str) -> Result:
@@ -120,7 +123,12 @@ class SubwordCodec:
                 raise ModelFileError(
                     f"tokenizer: every merge must join two tokens to one of the vocabulary; got {merge!r}"
                 )
-        return cls(_guarded(lambda: Tokenizer.from_str(json.dumps(tokenizer)), "tokenizer"))
+        codec = cls(_guarded(lambda: Tokenizer.from_str(json.dumps(tokenizer)), "tokenizer"))
+        if codec.decode(codec.encode(_ALL_BYTES)) != _ALL_BYTES:
+            raise ModelFileError(
+                "tokenizer: must read bytes, so that every text has an encoding; one is lost or changed"
+            )
+        return codec
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -62,8 +62,9 @@ def stack_of(
         ModelFileError: the options and the arrays do not describe a stack.
     """
     hidden = whole(options, "hidden_size", 1, LARGEST_LAYER, where)
-    projection = options.get("projection_size")
-    sizes = {} if projection is None else dict.fromkeys(cell.free_sizes, int(projection))
+    sizes = {}
+    if options.get("projection_size") is not None:
+        sizes = dict.fromkeys(cell.free_sizes, whole(options, "projection_size", 1, LARGEST_LAYER, where))
     first = identifier(next(iter(cell.parameters(hidden, hidden, sizes)), ""))
     both = f"{prefix}.layers.0.forward_layer.{first}" in arrays
     size = input_size or _input_size(

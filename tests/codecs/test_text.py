@@ -109,6 +109,15 @@ def test_a_damaged_vocabulary_is_refused(value: object, message: str) -> None:
         codec_from_json(value)
 
 
+@pytest.mark.parametrize("change", [{"pre_tokenizer": None}, {"normalizer": {"type": "Lowercase"}}])
+def test_subwords_that_lose_text_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    value = build_codec([write(tmp_path, TEXT)], "subword", 300).to_json()
+    assert codec_from_json(value).size > 256
+    value["tokenizer"].update(change)
+    with pytest.raises(ModelFileError, match="every text has an encoding"):
+        codec_from_json(value)
+
+
 def test_options_outside_their_range_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path, TEXT)
     with pytest.raises(

@@ -71,12 +71,22 @@ def test_zoneout_blends_in_scores_as_it_does_in_evaluation(tmp_path: Path) -> No
         assert scored.log_probability == pytest.approx(wanted, abs=1e-4)
 
 
-def test_zoneout_of_a_damaged_folder_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("part", "name", "value", "said"),
+    [
+        ("model", "zoneout", 1.5, r"zoneout must be from 0 up to, not including, 1; got 1\.5"),
+        ("model", "projection_size", "x", "projection_size must be from 1 to 65,536; got x"),
+        ("cell", "init", "x", "init must be a table of parameters; got 'x'"),
+    ],
+)
+def test_options_of_a_damaged_folder_are_refused(
+    tmp_path: Path, part: str, name: str, value: object, said: str
+) -> None:
     config, tensors = read_model_folder(saved(tmp_path, {"cell": "lstm"}))
-    config["model"]["zoneout"] = 1.5
+    config[part][name] = value
     extra = {"vocabulary.json": (tmp_path / "model" / "vocabulary.json").read_bytes()}
     write_model_folder(tmp_path / "changed", config, tensors, extra)
-    with pytest.raises(ModelFileError, match=r"zoneout must be from 0 up to, not including, 1; got 1\.5"):
+    with pytest.raises(ModelFileError, match=said):
         runtime.load(tmp_path / "changed")
 
 

@@ -343,6 +343,7 @@ def _changed(folder: Path, change: dict[str, Any]) -> Path:
         ({"cell.equations": "import os"}, "must describe a language model"),
         ({"cell.equations": None}, "must describe a language model"),
         ({"cell.output": "nothing"}, "must describe a language model"),
+        ({"cell.init": "x"}, "must describe a language model; init must be a table of parameters; got 'x'"),
     ],
 )
 def test_other_content_is_refused(tmp_path, change, message):
