@@ -189,7 +189,7 @@ def nothing_left(task: str, file: Path, training: TrainingConfig, reason: str) -
 def described(run: RunFolder) -> tuple[Task, Any, TrainingConfig, Path]:
     """Return what run.json says was asked for."""
     name, values = run.description.get("task"), run.description["config"]
-    if name not in TASKS:
+    if not isinstance(name, str) or name not in TASKS:
         raise ModelFileError(f"{run.path / RUN}: task must be one of {', '.join(TASKS)}; got {str(name)[:40]!r}")
     task = TASKS[name]
     try:

@@ -242,6 +242,7 @@ def test_resuming_what_is_no_run(
         (lambda run: run["config"]["task"].update(layers=-1), 65, "config must be one of language-model"),
         (lambda run: run["config"].pop("file"), 65, "config must be one of language-model; got 'file'"),
         (lambda run: run.update(format_version=99), 65, "made by a newer Elman"),
+        (lambda run: run.update(task=[]), 65, "task must be one of"),
         (lambda run: run["config"].update(file="/no/such/text"), 66, "/no/such/text"),
     ],
 )
