@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 
@@ -41,17 +42,18 @@ def zoneout(cell: Cell, probability: float | None = None) -> Cell:
     """
     lines = []
     new = {state: _unused(state, cell) for state in cell.states}
+    masks = _free_names(cell, {s: f"zoneout_{s}" for s in cell.states})
     for equation in cell.forward_equations:
         body = _renamed(equation.expression, new)
         if equation.name not in cell.states:
             lines.append(replace(equation, expression=body))
             continue
         state = equation.name
-        mask = Symbol(f"zoneout_{state}", 0) if probability is None else Number(probability)
+        mask = Symbol(masks[state], 0) if probability is None else Number(probability)
         kept = Apply("mul", (mask, Symbol(state, -1)))
         taken = Apply("mul", (Apply("sub", (Number(1.0), mask)), Symbol(new[state], 0)))
         lines += [Equation(new[state], body), Equation(state, Apply("add", (kept, taken)))]
-    return _rebuilt(cell, lines, tuple(f"zoneout_{s}" for s in cell.states) if probability is None else ())
+    return _rebuilt(cell, lines, tuple(masks.values()) if probability is None else ())
 
 
 @lru_cache(maxsize=256)
@@ -68,12 +70,12 @@ def variational(cell: Cell) -> Cell:
     networks", equation 7.
     """
     used: dict[str, None] = {}
+    masks = _free_names(cell, {cell.input: "drop_input", **{s: f"drop_{s}" for s in cell.states}})
 
     def masked(node: Expression, inside: bool) -> Expression:
         if inside and isinstance(node, Symbol) and (node.time == -1 or node.name == cell.input):
-            mask = "drop_input" if node.name == cell.input else f"drop_{node.name}"
-            used.setdefault(mask)
-            return Apply("mul", (Symbol(mask, 0), node))
+            used.setdefault(masks[node.name])
+            return Apply("mul", (Symbol(masks[node.name], 0), node))
         inner = tuple(masked(child, inside or isinstance(node, Product)) for child in children(node))
         return with_children(node, inner) if inner else node
 
@@ -90,6 +92,18 @@ def _unused(state: str, cell: Cell) -> str:
     while letters + word + marks in taken:
         word += "_new"
     return letters + word + marks
+
+
+def _free_names(cell: Cell, names: Mapping[str, str]) -> dict[str, str]:
+    """Return names for what a rewrite adds, with an underscore behind those that the equations use already."""
+    taken = {cell.input, *cell.masks, *(equation.name for equation in cell.forward_equations)}
+    found = {}
+    for key, name in names.items():
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        found[key] = name
+    return found
 
 
 def _renamed(node: Expression, names: dict[str, str]) -> Expression:

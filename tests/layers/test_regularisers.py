@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -41,6 +42,26 @@ def test_zoneout_in_evaluation_blends_by_its_probability() -> None:
     layer = elman.Recurrent(Cell("h = h<t-1> + x"), 2, 2, zoneout=0.3).eval()
     y, _ = layer(torch.ones(1, 4, 2))
     torch.testing.assert_close(y[0, :, 0], torch.tensor([0.7, 1.4, 2.1, 2.8]))
+
+
+@pytest.mark.parametrize(
+    ("options", "taken"),
+    [({"zoneout": 0.3}, "h_new"), ({"zoneout": 0.3}, "zoneout_h"), ({"variational_dropout": 0.3}, "drop_h")],
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_names_of_the_equations_do_not_meet_those_of_a_regulariser(
+    options: dict[str, Any], taken: str, training: bool
+) -> None:
+    def layer_with(name: str) -> elman.Recurrent:
+        cell = Cell(f"{name} = tanh(W [h<t-1>, x] + b)\nu = sigmoid(V [h<t-1>, x])\nh = u * {name} + (1 - u) * h<t-1>")
+        return elman.Recurrent(cell, 3, 4, seed=0, **options).train(training)
+
+    layer, other = layer_with(taken), layer_with("candidate")
+    x = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0))
+    masks = [one.regularisers.cell(one.cell, training).masks for one in (layer, other)]
+    assert len(masks[0]) == len(masks[1]) and taken not in masks[0]
+    if masks[0] == masks[1]:  # a mask of another name is another draw
+        torch.testing.assert_close(draws(0, layer, x), draws(0, other, x))
 
 
 def test_zoneout_masks_every_state_by_itself() -> None:
