@@ -12,8 +12,14 @@ def projection_sizes(cell: Cell, size: int | None) -> dict[str, int]:
     """Return the value of every size that a cell declares, for Recurrent; nothing where none is given.
 
     Raises:
-        UsageError: there is a value and the cell declares no size.
+        UsageError: there is a value and the cell declares no size, or none and it declares one.
     """
+    if size is None and cell.free_sizes:
+        raise UsageError(
+            f"projection_size: must be given for the cell {cell.name!r}, which declares the size "
+            f"{', '.join(cell.free_sizes)}; got none",
+            "a half of hidden_size is usual",
+        )
     if size is None:
         return {}
     if not cell.free_sizes:

@@ -202,6 +202,7 @@ def test_penalties_are_in_the_loss_and_not_in_the_nats(tmp_path):
         (TEXT, {"streams": 10_000}, DataError, "must have at least 2 tokens for each of 10000 streams"),
         (TEXT, {"hidden_size": 65_536, "layers": 3}, UsageError, "must have at most 2,000,000,000 parameters"),
         (TEXT, {"projection_size": 3}, UsageError, "the cell 'rnn' declares none"),
+        (TEXT, {"cell": "lstm_projected"}, UsageError, "projection_size: must be given for the cell 'lstm_projected'"),
         (TEXT, {"cell": "rn"}, UsageError, "did you mean 'rnn'"),
         (TEXT, {"tied": True}, UsageError, "embedding_size must equal"),
     ],
