@@ -10,7 +10,7 @@ from pathlib import Path
 
 from elman.errors import DataError, UsageError
 from elman.readers.examples import Reading
-from elman.readers.text import check_readable
+from elman.readers.text import check_readable, check_text
 from elman.storage import reading as guarded
 
 _BOM = "\ufeff"
@@ -29,7 +29,8 @@ def lines(path: Path, how: Reading) -> Iterator[tuple[int, str]]:
         UsageError: an unknown encoding.
     """
     check_encoding(how.encoding)
-    check_readable(path)
+    check = check_readable if path.suffix == ".gz" else check_text
+    check(path)
     for number, data in enumerate(_raw_lines(path), 1):
         text = _decoded(data, f"{path}:{number}", how)
         if text is not None:

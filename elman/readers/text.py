@@ -10,6 +10,14 @@ from elman.errors import DataError, MissingInputError, StorageError
 
 CHUNK = 1 << 20
 _BOM = b"\xef\xbb\xbf"
+_UTF_16 = ("UTF-16", "convert it first: iconv -f utf-16 -t utf-8")
+_OTHERS = {
+    b"\xff\xfe": _UTF_16,
+    b"\xfe\xff": _UTF_16,
+    b"PK\x03\x04": ("a zip archive", "unpack it first: unzip"),
+    b"\x1f\x8b": ("a gzip archive", "unpack it first: zcat"),
+}
+"""What is taken for text by mistake, by its first bytes, and what to do about it."""
 
 
 def check_readable(path: Path) -> None:
@@ -40,6 +48,21 @@ def check_readable(path: Path) -> None:
         raise DataError(f"{path}: must hold text; the file is empty")
 
 
+def check_text(path: Path) -> None:
+    """Refuse what cannot be read as text, and what is told by its first bytes not to be any.
+
+    Raises:
+        MissingInputError, StorageError: see check_readable.
+        DataError: it is a folder, a pipe, empty, in UTF-16 or an archive.
+    """
+    check_readable(path)
+    with path.open("rb") as file:
+        first = file.read(4)
+    for begin, (kind, remedy) in _OTHERS.items():
+        if first.startswith(begin):
+            raise DataError(f"{path}: must be text; it begins as {kind} does", f"{remedy} {path.name}")
+
+
 def utf8_chunks(path: Path) -> Iterator[str]:
     """Yield the text of a file in pieces of about a mebibyte.
 
@@ -47,9 +70,9 @@ def utf8_chunks(path: Path) -> Iterator[str]:
 
     Raises:
         DataError: a byte is not UTF-8, or is NUL (a binary file); with its offset and line.
-        MissingInputError, StorageError: see check_readable.
+        DataError, MissingInputError, StorageError: see check_text.
     """
-    check_readable(path)
+    check_text(path)
     decoder = codecs.getincrementaldecoder("utf-8")("strict")
     offset, lines, held = 0, 1, ""
     with path.open("rb") as file:

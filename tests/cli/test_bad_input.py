@@ -60,7 +60,7 @@ TEXTS: dict[str, tuple[bytes | None, int, str]] = {
     "empty": (b"", 65, "empty"),
     "binary": (b"\x7fELF\x02\x01\x00\x00" * 500, 65, "byte offset 6"),
     "bad UTF-8": (SENTENCE.encode() * 60 + b"\xff" + SENTENCE.encode(), 65, f"byte offset {67 * 60:,} (line 61)"),
-    "UTF-16": (SENTENCE.encode("utf-16") * 60, 65, "byte offset"),
+    "UTF-16": (SENTENCE.encode("utf-16") * 60, 65, "it begins as UTF-16 does"),
     "one line": (b"a line", 65, "text.txt"),
     "one character": (b"a", 65, "text.txt"),
     "too short for a batch": (SENTENCE.encode(), 65, "text.txt"),

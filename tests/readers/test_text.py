@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from elman.errors import DataError, MissingInputError, StorageError
+from elman.readers import Reading, text_chunks, word_pieces
 from elman.readers import text as readers
-from elman.readers import text_chunks, word_pieces
+from elman.readers.lines import lines
 
 
 @pytest.fixture(params=[1, 2, 3, 5, 1 << 20])
@@ -50,6 +52,22 @@ def test_the_first_bad_byte_is_named(any_chunk: int, tmp_path: Path, data: bytes
     with pytest.raises(DataError) as caught:
         list(text_chunks(write(tmp_path, data)))
     assert f"text.txt: byte offset {offset} (line {line}): must be UTF-8; got byte 0x" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "remedy"),
+    [
+        ("ab".encode("utf-16"), "UTF-16", "iconv -f utf-16 -t utf-8"),
+        (gzip.compress(b"ab"), "a gzip archive", "zcat"),
+        (b"PK\x03\x04\x14\0", "a zip archive", "unzip"),
+    ],
+)
+def test_what_is_no_text_is_told_with_a_remedy(tmp_path: Path, data: bytes, kind: str, remedy: str) -> None:
+    path = write(tmp_path, data)
+    for read in (text_chunks, lambda text: lines(text, Reading())):
+        with pytest.raises(DataError, match=f"must be text; it begins as {kind} does") as caught:
+            list(read(path))
+        assert caught.value.hint is not None and f"{remedy} text.txt" in caught.value.hint
 
 
 def test_binary_empty_missing_and_folders_are_told_apart(tmp_path: Path) -> None:
