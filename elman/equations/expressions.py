@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -113,6 +113,14 @@ def walk(node: Expression) -> Iterator[Expression]:
     yield node
     for child in children(node):
         yield from walk(child)
+
+
+def renamed(node: Expression, names: Mapping[str, str]) -> Expression:
+    """Return `node` with names replaced, but for values of the step before."""
+    if isinstance(node, Symbol) and node.time != -1 and node.name in names:
+        return replace(node, name=names[node.name])
+    inner = tuple(renamed(child, names) for child in children(node))
+    return with_children(node, inner) if inner else node
 
 
 def position_of(node: Expression) -> Position:

@@ -87,12 +87,12 @@ class Meaning:
                         node.position, f"a list of {len(items)} vectors must follow a matrix", "write W [a, b]"
                     )
                 return self.resolve(items[0])
-            case Apply(function="mul" | "hadamard", arguments=(left, _)) if self._is_row(_last_factor(left)):
-                raise self._inner_product(_last_factor(left))
-            case Apply(function="mul", arguments=(left, right)) if self.is_matrix(_last_factor(left)):
+            case Apply(function="mul" | "hadamard", arguments=(left, _)) if self._is_row(last_factor(left)):
+                raise self._inner_product(last_factor(left))
+            case Apply(function="mul", arguments=(left, right)) if self.is_matrix(last_factor(left)):
                 return self._dotted_product(left, right)
             case Apply(function="hadamard", arguments=(left, right)):
-                self._check_hadamard(_last_factor(left))
+                self._check_hadamard(last_factor(left))
                 return self.resolve(Apply("mul", (left, right), node.position))
             case Apply(function="div", arguments=(left, Sequence(items=items) as right)):
                 self._check_divisor(list(items), right)
@@ -313,5 +313,6 @@ class Meaning:
         return Product(matrix.name, parts, matrix.transposed, matrix.position), rest
 
 
-def _last_factor(node: Expression) -> Expression | None:
+def last_factor(node: Expression) -> Expression:
+    """Return what stands last in a product of elements."""
     return node.arguments[1] if isinstance(node, Apply) and node.function in ("mul", "hadamard") else node

@@ -100,7 +100,8 @@ _ACCENTS = {"~": r"\tilde", "^": r"\hat", ">": r"\vec", "<": r"\overleftarrow"}
 def _latex_subscript(subscript: str) -> str:
     if "_" in subscript:
         return r"\mathrm{" + subscript.replace("_", r"\_") + "}"
-    return f"\\{subscript}" if subscript in _GREEK else subscript
+    # W_xi is the matrix from x to i far more often than one called after a letter of two letters.
+    return f"\\{subscript}" if subscript in _GREEK and len(subscript) > 2 else subscript
 
 
 def _latex_symbol(symbol: Symbol) -> str:

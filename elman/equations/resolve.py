@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -19,11 +20,12 @@ from elman.equations.expressions import (
     Symbol,
     children,
     position_of,
+    renamed,
     walk,
     with_children,
 )
 from elman.equations.functions import ALIASES, FUNCTIONS, OUTPUT_FUNCTIONS
-from elman.equations.meaning import Meaning, is_constant, is_function
+from elman.equations.meaning import Meaning, is_constant, is_function, last_factor
 from elman.equations.notation import RawEquation, SizeLine, is_latex, parse
 from elman.equations.symbols import USUAL_INPUTS, is_learned_name, is_matrix_name, is_written_together
 from elman.equations.times import Times
@@ -108,6 +110,7 @@ class _Resolver:
         self.constants = {left.name for left, right, _ in lines if isinstance(left, Symbol) and is_constant(right)}
         self.input = self._find_input(lines)
         self._check_times(lines)
+        lines = self._with_peepholes(lines)
         meaning = Meaning(
             text=self.text,
             defined=self.defined,
@@ -144,6 +147,23 @@ class _Resolver:
             self.blocks,
             tuple(self.sizes),
         )
+
+    def _with_peepholes(
+        self, lines: list[tuple[Expression, Expression, int]]
+    ) -> list[tuple[Expression, Expression, int]]:
+        r"""Call W_{ci} w_ci where it only stands before signs of the elementwise product: W_{ci} \circ c_{t-1}."""
+        nodes = [node for _, right, _ in lines for node in walk(right)]
+        names = Counter(node.name for node in nodes if isinstance(node, Symbol))
+        factors = [last_factor(n.arguments[0]) for n in nodes if isinstance(n, Apply) and n.function == "hadamard"]
+        at_signs = Counter(a.name for a in factors if isinstance(a, Symbol) and a.time is None and not a.transposed)
+        new = {
+            name: f"w_{name[2:]}"
+            for name, count in at_signs.items()
+            if name.startswith("W_") and name not in self.defined and count == names[name]
+        }
+        taken = {*names, *self.defined}
+        new = {name: weight for name, weight in new.items() if weight not in taken}
+        return [(left, renamed(right, new), line) for left, right, line in lines]
 
     def _meaning_in(self, name: str, meaning: Meaning) -> Meaning:
         """An open g stands for tanh inside a cell, and for softmax where a line defines a prediction, y^."""

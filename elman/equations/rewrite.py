@@ -15,6 +15,7 @@ from elman.equations.expressions import (
     Product,
     Symbol,
     children,
+    renamed,
     walk,
     with_children,
 )
@@ -44,7 +45,7 @@ def zoneout(cell: Cell, probability: float | None = None) -> Cell:
     new = {state: _unused(state, cell) for state in cell.states}
     masks = _free_names(cell, {s: f"zoneout_{s}" for s in cell.states})
     for equation in cell.forward_equations:
-        body = _renamed(equation.expression, new)
+        body = renamed(equation.expression, new)
         if equation.name not in cell.states:
             lines.append(replace(equation, expression=body))
             continue
@@ -104,13 +105,6 @@ def _free_names(cell: Cell, names: Mapping[str, str]) -> dict[str, str]:
         taken.add(name)
         found[key] = name
     return found
-
-
-def _renamed(node: Expression, names: dict[str, str]) -> Expression:
-    if isinstance(node, Symbol) and node.time != -1 and node.name in names:
-        return replace(node, name=names[node.name])
-    inner = tuple(_renamed(child, names) for child in children(node))
-    return with_children(node, inner) if inner else node
 
 
 def _rebuilt(cell: Cell, lines: list[Equation], masks: tuple[str, ...]) -> Cell:

@@ -210,6 +210,20 @@ h_1 = tanh(W_1 x + U_1 h_1<t-1>)
 a_2 = tanh(W_a_2 [a_2<t-1>, h_1] + b_a_2)
 """,
     ),
+    "peepholes_of_capital_letters": (
+        r"""i_t = \sigma(W_{xi} x_t + W_{hi} h_{t-1} + W_{ci} \circ c_{t-1} + b_i) \\
+f_t = \sigma(W_{xf} x_t + W_{hf} h_{t-1} + W_{cf} \circ c_{t-1} + b_f) \\
+c_t = f_t \circ c_{t-1} + i_t \circ \tanh(W_{xc} x_t + W_{hc} h_{t-1} + b_c) \\
+o_t = \sigma(W_{xo} x_t + W_{ho} h_{t-1} + W_{co} \circ c_t + b_o) \\
+h_t = o_t \circ \tanh(c_t)""",
+        """
+i = sigmoid(W_xi x + W_hi h<t-1> + w_ci * c<t-1> + b_i)
+f = sigmoid(W_xf x + W_hf h<t-1> + w_cf * c<t-1> + b_f)
+c = f * c<t-1> + i * tanh(W_xc x + W_hc h<t-1> + b_c)
+o = sigmoid(W_xo x + W_ho h<t-1> + w_co * c + b_o)
+h = o * tanh(c)
+""",
+    ),
     "trailing_words": (
         r"""h_t = \tanh(W h_{t-1} + U x_t + b), \text{ where } b \text{ is a bias}""",
         """
@@ -226,6 +240,12 @@ def test_what_is_pasted_is_understood(name: str) -> None:
     assert Cell(Cell(pasted).latex()) == Cell(meant)
 
 
+def test_a_matrix_from_x_to_i_is_not_called_after_a_greek_letter() -> None:
+    latex = Cell(PASTED["peepholes_of_capital_letters"][0]).latex()
+    assert "W_{xi}" in latex
+    assert r"\xi" not in latex
+
+
 GATED = r"z_t = \sigma(W x_t) \\ r_t = \sigma(V x_t) \\ h_t = "
 REFUSED = {
     GATED + r"zz_t \odot h_{t-1} + r_t": "'zz_t' reads letter by letter, as a product; did you mean 'z_t'?",
@@ -235,7 +255,8 @@ REFUSED = {
     GATED + r"z_t h_{t-1} + ot_t + r_t": "unknown name 'o' in 'ot_t'",
     GATED + r"\tanh(U h_{t-1} z_t + b) + r_t": "with the matrix U can be multiplied in two orders",
     GATED + r"\tanh(z_t h_{t-1} U + b) + r_t": "with the matrix U can be multiplied in two orders",
-    GATED + r"z_t h_{t-1} + W_{cz} \odot r_t": "w_cz for an elementwise weight (a peephole)",
+    GATED + r"z_t h_{t-1} + W_{cz} \odot r_t + \tanh(W_{cz} r_t)": "w_cz for an elementwise weight (a peephole)",
+    GATED + r"z_t h_{t-1} + W_{cz} \odot r_t + w_{cz} \odot z_t": "w_cz for an elementwise weight (a peephole)",
     GATED + r"z_t h_{t-1} + r_t \circ U \circ r_t": "the matrix U stands before a sign of the elementwise product",
     GATED + r"z_t + 1/2 r_t h_{t-1}": "write (a / b) * c or a / (b * c)",
     "h = tanh(W h<t-1> + U x) + 1/2 h<t-1>": "write (a / b) * c or a / (b * c)",
