@@ -93,5 +93,13 @@ ALIASES = {
 OUTPUT_FUNCTIONS = ("softmax", "sigmoid", "identity")
 """What an output equation may end in."""
 
-UNBOUND = {"g": "tanh", "g_1": "tanh", "g_2": "softmax", "f": "tanh", "phi": "tanh", "act": "tanh"}
+UNBOUND = {
+    "g": "tanh",
+    "g_1": "tanh",
+    "g_2": "softmax",
+    "sigma_y": "softmax",
+    "f": "tanh",
+    "phi": "tanh",
+    "act": "tanh",
+}
 """Function names that texts leave open, with what they mean unless the caller binds them."""

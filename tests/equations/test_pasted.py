@@ -210,6 +210,13 @@ h_1 = tanh(W_1 x + U_1 h_1<t-1>)
 a_2 = tanh(W_a_2 [a_2<t-1>, h_1] + b_a_2)
 """,
     ),
+    "elman_of_an_encyclopaedia": (
+        r"""h_t = \sigma_h(W_h x_t + U_h h_{t-1} + b_h) \\ y_t = \sigma_y(W_y h_t + b_y)""",
+        """
+h = tanh(W_h x + U_h h<t-1> + b_h)
+y = softmax(W_y h + b_y)
+""",
+    ),
     "peepholes_of_capital_letters": (
         r"""i_t = \sigma(W_{xi} x_t + W_{hi} h_{t-1} + W_{ci} \circ c_{t-1} + b_i) \\
 f_t = \sigma(W_{xf} x_t + W_{hf} h_{t-1} + W_{cf} \circ c_{t-1} + b_f) \\
@@ -268,7 +275,8 @@ REFUSED = {
     GATED + r"z_t + r_t h_{t-1} + \vec{g}_t": "unknown name 'g>'",
     r"h_t = \tanh(\mathbf{Wx}_t + U h_{t-1})": "the matrix W and the vector x are written as one name",
     r"h(t) = \tanh(W h(t-1) + U x(t))": "write a time as h<t> and h<t-1>, or h_t and h_{t-1}",
-    r"h_t = \sigma_y(W h_{t-1} + U x_t)": "functions={'sigma_y': 'tanh'}",
+    r"h_t = \sigma_q(W h_{t-1} + U x_t)": "functions={'sigma_q': 'tanh'}",
+    r"h_t = \sigma_y(W h_{t-1} + U x_t)": "softmax may end an output equation",
     r"h^1_t = \tanh(W h^1_{t-1} + U x_t)": "a layer's number has brackets, h^{(1)}",
     r"out_t = \tanh(W h_{t-1} + U x_t)": r"a name of several letters is \mathrm{out}",
     r"\sigma(a) = \frac{1}{1+e^{-a}} \\ h_t = \sigma(W h_{t-1} + U x_t)": "leave this line out",
