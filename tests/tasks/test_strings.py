@@ -147,6 +147,13 @@ def test_options_that_do_not_fit(trained, capsys, words, problem):
     assert problem in capsys.readouterr().err
 
 
+def test_several_answers_are_refused_where_evaluate_shows_none(trained, capsys, tmp_path):
+    words = ["evaluate", str(trained / "model"), str(trained / "names"), "--n-best", "2"]
+    assert main(words) != 0
+    assert "--n-best: has no effect where no answers are kept" in capsys.readouterr().err
+    assert main([*words, "-o", str(tmp_path / "answers")]) == 0
+
+
 def test_bidirectional_is_no_option():
     with pytest.raises(UsageError, match="bidirectional"):
         Strings().network(setting(), 0).__class__(2, 5, bidirectional=True)
