@@ -93,6 +93,9 @@ def require_built() -> None:
     _require_current()
 
 
+_MOST_THREADS = 4096
+
+
 @lru_cache(maxsize=1)
 def target() -> str:
     """Return the target that runs: the best one of this processor, or ELMAN_TARGET.
@@ -113,12 +116,12 @@ def most_threads() -> int:
     """Return how many threads a call may use: ELMAN_THREADS, or torch's number, or without torch one a processor.
 
     Raises:
-        UsageError: ELMAN_THREADS is not a positive whole number.
+        UsageError: ELMAN_THREADS is not a whole number from 1 to 4096.
     """
     asked = os.environ.get("ELMAN_THREADS")
     if not asked:
         torch = sys.modules.get("torch")
         return len(os.sched_getaffinity(0)) if torch is None else int(torch.get_num_threads())
-    if not asked.isdecimal() or int(asked) < 1:
-        raise UsageError(f"ELMAN_THREADS: must be a positive whole number; got {asked!r}")
+    if not asked.isdecimal() or not 1 <= int(asked) <= _MOST_THREADS:
+        raise UsageError(f"ELMAN_THREADS: must be a whole number from 1 to {_MOST_THREADS}; got {asked!r}")
     return int(asked)
