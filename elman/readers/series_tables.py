@@ -149,8 +149,7 @@ def _time(row: Row, how: SeriesReading) -> Any:
     """The time of a row: datetime64, float, None without a column; or why it has none."""
     if "time" not in how.columns:
         return None
-    cells = [row.values.get(name) for name in how.columns["time"].split(",")]
-    text = "T".join(_two_digits(cell) if n else str(cell).strip() for n, cell in enumerate(cells))
+    text = _text_of_time(row, how)
     try:
         return time_of(text)
     except ValueError:
@@ -158,6 +157,11 @@ def _time(row: Row, how: SeriesReading) -> Any:
             f"{row.where}: {how.columns['time']} must be a time, like 2024-03-31, 2024-03-31 17:05 or 12.5; "
             f"got {shown(text)}"
         )
+
+
+def _text_of_time(row: Row, how: SeriesReading) -> str:
+    cells = [row.values.get(name) for name in how.columns["time"].split(",")]
+    return "T".join(_two_digits(cell) if n else str(cell).strip() for n, cell in enumerate(cells))
 
 
 def _two_digits(cell: Any) -> str:
@@ -187,6 +191,9 @@ def _ordered(steps: list[tuple[Row, Any]], how: SeriesReading) -> list[tuple[Row
         return steps
     if len({type(time) for _, time in steps}) > 1:
         raise DataError(f"{steps[0][0].where}: times must be all dates or all numbers; got both in one series")
+    dates = (datetime.fromisoformat(_text_of_time(row, how)) for row, time in steps if isinstance(time, np.datetime64))
+    if len({date.tzinfo is None for date in dates}) > 1:
+        raise DataError(f"{steps[0][0].where}: times must all name their zone, or none; got both in one series")
     ordered = sorted(steps, key=lambda step: step[1])
     again = [n for n, (before, after) in enumerate(pairwise(ordered), 1) if before[1] == after[1]]
     for n in again:

@@ -148,6 +148,13 @@ BROKEN: dict[str, tuple[str, str, str, str, int]] = {
     "no time": ("d.csv", TABLE + "s,1,x,1\ns,,x,2\n", ":3", "day must be a time", 1),
     "a date that is none": ("d.csv", TABLE + "s,2024-03-01,x,1\ns,2024-02-30,x,2\n", ":3", "got '2024-02-30'", 1),
     "dates and numbers": ("d.csv", TABLE + "s,2024-03-01,x,1\ns,12,x,2\nu,1,x,1\n", ":2", "got both in one series", 1),
+    "zones and none": (
+        "d.csv",
+        TABLE + "s,2024-03-01T00:00+00:00,x,1\ns,2024-03-01T01:00,x,2\nu,1,x,1\n",
+        ":2",
+        "times must all name their zone, or none; got both in one series",
+        1,
+    ),
     "no series": ("d.csv", TABLE + "s,1,x,1\n,1,x,2\n", ":3", "id must not be empty", 1),
     "no label": ("d.csv", TABLE + "s,1,x,1\nu,1,,2\n", ":3", "kind must name the class of the series; got nothing", 1),
     "two labels": ("d.csv", TABLE + "s,1,x,1\nu,1,x,1\nu,2,y,1\n", ":3", "kind must be the same in all rows", 1),
