@@ -17,6 +17,7 @@ from torch.library import Library
 from elman.bridges.gates import Kind
 from elman.bridges.layer import layer_backward, layer_forward, layer_of
 from elman.engines.cpu.moment import untraced
+from elman.engines.cpu.operators import come_one_at_a_time
 
 _KERNELS: dict[str, Any] = {
     "LSTM": torch._VF.lstm,
@@ -51,7 +52,7 @@ class _Eager(torch.autograd.Function):
         start, weights = tensors[: ctx.states], tensors[ctx.states :]
         wanted = [ctx.needs_input_grad[0], *ctx.needs_input_grad[4:]]
         call = x, ctx.batch_sizes, start, weights, ctx.kind
-        if torch.is_grad_enabled() or not all(d is None or torch._C._has_storage(d) for d in (dy, *d_final)):
+        if torch.is_grad_enabled() or not come_one_at_a_time(dy, *d_final):
             dx, *others = _through_torch([dy, *d_final], *call, wanted)
         else:
             dx, d_start, d_weights = _backward(dy, d_final, kept, *call, wanted)

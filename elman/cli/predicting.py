@@ -65,12 +65,14 @@ def evaluate(
     narrow = checked_precision(precision, loss_bound)
     beside = {name: file for name, file in (("target", target), ("labels", labels)) if file is not None}
     chosen, search = given_options("elman evaluate", options)
-    if "n_best" in search and output is None:
-        raise UsageError("--n-best: has no effect where no answers are kept", "keep them in a folder: -o FOLDER")
     with as_path(data, folders=True) as path:
         if precision is not None and not isinstance(loaded, TextModel):
             raise UsageError(f"--precision: has no effect on {model}, which is of {task_of(model).name}")
         if isinstance(loaded, SupervisedModel):
+            if "n_best" in search and output is None:
+                raise UsageError(
+                    "--n-best: has no effect where no answers are kept", "keep them in a folder: -o FOLDER"
+                )
             loaded.search(**search)
             how = loaded.reading(chosen | files_beside(loaded, beside))
             metrics = judged(loaded, (data, path), how, part, output)

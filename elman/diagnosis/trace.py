@@ -70,8 +70,7 @@ class Programme:
 
         d = h<t-1> is the tensor that the step before calls h, and s = b has no rows and no part in any graph.
         """
-        value = value.expand(rows, -1).clone()
-        return value if value.requires_grad else value.requires_grad_()
+        return value.expand(rows, -1).clone().requires_grad_()
 
     def value(self, operation: Operation, values: Mapping[str, Tensor]) -> Tensor:
         """Return what one operation computes."""

@@ -9,7 +9,6 @@ from functools import reduce
 
 from elman.equations.carets import caret_error
 from elman.equations.expressions import (
-    NOWHERE,
     Apply,
     Bracket,
     Expression,
@@ -112,7 +111,7 @@ class Meaning:
             and node.name != self.input
         )
 
-    def _check_hadamard(self, left: Expression | None) -> None:
+    def _check_hadamard(self, left: Expression) -> None:
         if isinstance(left, Symbol) and self.is_matrix(left):
             below = left.name[1:]
             raise self.error(
@@ -241,13 +240,13 @@ class Meaning:
         self._check_callable(first, rest)
         return self.resolve(first), rest
 
-    def _is_row(self, node: Expression | None) -> bool:
+    def _is_row(self, node: Expression) -> bool:
         return isinstance(node, Symbol) and node.transposed and not self.is_matrix(node)
 
-    def _inner_product(self, row: Expression | None) -> EquationError:
+    def _inner_product(self, row: Expression) -> EquationError:
         name = row.name if isinstance(row, Symbol) else "w"
         return self.error(
-            NOWHERE if row is None else position_of(row),
+            position_of(row),
             f"{name}^T before another vector is an inner product, a single number, which cells do not have",
             rf"write {name} * h for the elementwise product; a matrix in front of h gives a vector",
         )

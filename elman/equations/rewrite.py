@@ -42,8 +42,8 @@ def zoneout(cell: Cell, probability: float | None = None) -> Cell:
     equations 5 and 6.
     """
     lines = []
-    new = {state: _unused(state, cell) for state in cell.states}
-    masks = _free_names(cell, {s: f"zoneout_{s}" for s in cell.states})
+    new = _free_names(cell, {s: s for s in cell.states}, "_new")
+    masks = _free_names(cell, {s: f"zoneout_{s}" for s in cell.states}, "_")
     for equation in cell.forward_equations:
         body = renamed(equation.expression, new)
         if equation.name not in cell.states:
@@ -71,7 +71,7 @@ def variational(cell: Cell) -> Cell:
     networks", equation 7.
     """
     used: dict[str, None] = {}
-    masks = _free_names(cell, {cell.input: "drop_input", **{s: f"drop_{s}" for s in cell.states}})
+    masks = _free_names(cell, {cell.input: "drop_input", **{s: f"drop_{s}" for s in cell.states}}, "_")
 
     def masked(node: Expression, inside: bool) -> Expression:
         if inside and isinstance(node, Symbol) and (node.time == -1 or node.name == cell.input):
@@ -84,26 +84,21 @@ def variational(cell: Cell) -> Cell:
     return _rebuilt(cell, lines, tuple(used))
 
 
-def _unused(state: str, cell: Cell) -> str:
-    """The name of a state's new value, c_new or c_new~, which no line defines: papers write h_new, too."""
-    letters = state.rstrip("~^><")
-    symbols = (n for e in cell.forward_equations for n in walk(e.expression) if isinstance(n, Symbol))
-    taken = {*(e.name for e in cell.forward_equations), *(symbol.name for symbol in symbols)}
-    marks, word = state[len(letters) :], "_new"
-    while letters + word + marks in taken:
-        word += "_new"
-    return letters + word + marks
+def _free_names(cell: Cell, names: Mapping[str, str], word: str) -> dict[str, str]:
+    """Return names for what a rewrite adds, with `word` behind the letters of each as long as the equations use it.
 
-
-def _free_names(cell: Cell, names: Mapping[str, str]) -> dict[str, str]:
-    """Return names for what a rewrite adds, with an underscore behind those that the equations use already."""
-    taken = {cell.input, *cell.masks, *(equation.name for equation in cell.forward_equations)}
+    Accents stay last: the new value of c~ is c_new~. Papers write h_new, too, so that it may be h_new_new.
+    """
+    symbols = (n.name for e in cell.forward_equations for n in walk(e.expression) if isinstance(n, Symbol))
+    taken = {cell.input, *cell.masks, *(e.name for e in cell.forward_equations), *symbols}
     found = {}
     for key, name in names.items():
-        while name in taken:
-            name += "_"
-        taken.add(name)
-        found[key] = name
+        letters = name.rstrip("~^><")
+        marks = name[len(letters) :]
+        while letters + marks in taken:
+            letters += word
+        found[key] = letters + marks
+        taken.add(found[key])
     return found
 
 

@@ -35,6 +35,9 @@ BF16_UNITS = {"amx": Unit("AMX", 3.0), "avx512_bf16": Unit("AVX-512-BF16", 1.7)}
 """Those targets whose products of bfloat16 are not done at the speed of float32."""
 
 
+MOST_THREADS = 4096
+"""The most threads that may be asked for."""
+
 SOURCES = Path(__file__).parents[2] / "csrc"
 """What the engine is built from, in a checkout; elsewhere there is no such folder."""
 
@@ -93,9 +96,6 @@ def require_built() -> None:
     _require_current()
 
 
-_MOST_THREADS = 4096
-
-
 @lru_cache(maxsize=1)
 def target() -> str:
     """Return the target that runs: the best one of this processor, or ELMAN_TARGET.
@@ -116,12 +116,12 @@ def most_threads() -> int:
     """Return how many threads a call may use: ELMAN_THREADS, or torch's number, or without torch one a processor.
 
     Raises:
-        UsageError: ELMAN_THREADS is not a whole number from 1 to 4096.
+        UsageError: ELMAN_THREADS is not a whole number from 1 to MOST_THREADS.
     """
     asked = os.environ.get("ELMAN_THREADS")
     if not asked:
         torch = sys.modules.get("torch")
         return len(os.sched_getaffinity(0)) if torch is None else int(torch.get_num_threads())
-    if not asked.isdecimal() or not 1 <= int(asked) <= _MOST_THREADS:
-        raise UsageError(f"ELMAN_THREADS: must be a whole number from 1 to {_MOST_THREADS}; got {asked!r}")
+    if not asked.isdecimal() or not 1 <= int(asked) <= MOST_THREADS:
+        raise UsageError(f"ELMAN_THREADS: must be a whole number from 1 to {MOST_THREADS}; got {asked!r}")
     return int(asked)

@@ -20,8 +20,8 @@ _OTHERS = {
 """What is taken for text by mistake, by its first bytes, and what to do about it."""
 
 
-def check_readable(path: Path) -> None:
-    """Refuse what cannot be read as a text file before anything is built from it.
+def check_readable(path: Path) -> bytes:
+    """Return the first bytes of a file; refuse what cannot be read as a text file before anything is built from it.
 
     Raises:
         MissingInputError: there is no such file.
@@ -41,11 +41,12 @@ def check_readable(path: Path) -> None:
         )
     try:
         with path.open("rb") as file:
-            first = file.read(1)
+            first = file.read(4)
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
     if not first:
         raise DataError(f"{path}: must hold text; the file is empty")
+    return first
 
 
 def check_text(path: Path) -> None:
@@ -55,9 +56,7 @@ def check_text(path: Path) -> None:
         MissingInputError, StorageError: see check_readable.
         DataError: it is a folder, a pipe, empty, in UTF-16 or an archive.
     """
-    check_readable(path)
-    with path.open("rb") as file:
-        first = file.read(4)
+    first = check_readable(path)
     for begin, (kind, remedy) in _OTHERS.items():
         if first.startswith(begin):
             raise DataError(f"{path}: must be text; it begins as {kind} does", f"{remedy} {path.name}")

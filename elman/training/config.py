@@ -8,6 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from elman.errors import UsageError
+from elman.plans.native import MOST_THREADS
 
 
 class TrainingConfig(BaseModel):
@@ -72,7 +73,7 @@ class TrainingConfig(BaseModel):
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where torch has one, else the CPU")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of every random draw")
-    threads: int | None = Field(None, ge=1, le=4096, description="CPU threads; without it, torch decides")
+    threads: int | None = Field(None, ge=1, le=MOST_THREADS, description="CPU threads; without it, torch decides")
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:

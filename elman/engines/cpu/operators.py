@@ -200,10 +200,14 @@ def _backward(
     return dx, d_weights, d_start
 
 
+def come_one_at_a_time(*gradients: Tensor | None) -> bool:
+    """Say whether gradients lie in memory: torch gives those of many runs of the way back at once behind tensors that
+    do not (is_grads_batched=True)."""
+    return all(d is None or torch._C._has_storage(d) for d in gradients)
+
+
 def _require_single(*gradients: Tensor | None) -> None:
-    """Raise unless gradients lie in memory: torch gives those of many runs of the way back at once behind tensors that
-    do not."""
-    if not all(d is None or torch._C._has_storage(d) for d in gradients):
+    if not come_one_at_a_time(*gradients):
         raise UsageError(
             "engine 'cpu': gradients must come one at a time; got many at once (is_grads_batched=True, vectorize=True)",
             "leave that out, or use torch.func.jacrev, or engine='torch-schedule'",
