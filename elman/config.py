@@ -20,6 +20,10 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def differs(self, name: str) -> bool:
+        """Return whether an option is another than its default: saved options hold all of them, given or not."""
+        return bool(getattr(self, name) != type(self).model_fields[name].default)
+
 
 def load_recipe(path: Path, known: frozenset[str], tables: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Read a recipe.

@@ -58,7 +58,7 @@ class DnaOptions(LabelOptions):
 
     @model_validator(mode="after")
     def _refuse_a_width_of_nothing(self) -> DnaOptions:
-        refuse_width_of_nothing(self.filters, self.filter_width != type(self).model_fields["filter_width"].default)
+        refuse_width_of_nothing(self)
         return self
 
     def reading(self, labelled: bool = True) -> DnaReading:

@@ -51,7 +51,7 @@ class MusicOptions(PlainLayers, SupervisedOptions):
 
     @model_validator(mode="after")
     def _refuse_units_of_nothing(self) -> MusicOptions:
-        if self.keys == "independent" and self.units != type(self).model_fields["units"].default:
+        if self.keys == "independent" and self.differs("units"):
             raise ValueError("units has an effect with keys=dependent only; got keys=independent")
         return self
 

@@ -44,13 +44,16 @@ class LabelTraining(TrainingConfig):
     warmup_steps: int = Field(50, ge=0, le=10**9, description="steps over which the learning rate rises linearly")
 
 
-def refuse_width_of_nothing(filters: int, given: bool) -> None:
+def refuse_width_of_nothing(config: Any) -> None:
     """Refuse a width of patterns that is given where there are no patterns.
+
+    Args:
+        config: Options with `filters` and `filter_width`.
 
     Raises:
         ValueError: it is, for a validator of options.
     """
-    if given and not filters:
+    if config.differs("filter_width") and not config.filters:
         raise ValueError("filter_width has no effect with filters=0")
 
 

@@ -53,7 +53,7 @@ class SeriesClassificationOptions(ColumnOptions, LabelOptions):
 
     @model_validator(mode="after")
     def _refuse_a_width_of_nothing(self) -> SeriesClassificationOptions:
-        refuse_width_of_nothing(self.filters, self.filter_width != type(self).model_fields["filter_width"].default)
+        refuse_width_of_nothing(self)
         return self
 
 

@@ -49,10 +49,9 @@ class SoundOptions(SupervisedOptions):
 
     @model_validator(mode="after")
     def _refuse_coefficients_of_nothing(self) -> SoundOptions:
-        usual = type(self).model_fields["coefficients"].default
-        if self.features != "mfcc" and self.coefficients != usual:
+        if self.features != "mfcc" and self.differs("coefficients"):
             raise ValueError("coefficients has an effect with features=mfcc only; got features=log-mel")
-        if self.coefficients > self.bands and self.coefficients != usual:
+        if self.coefficients > self.bands and self.differs("coefficients"):
             raise ValueError(f"coefficients must be at most bands, {self.bands}; got {self.coefficients}")
         return self
 

@@ -61,8 +61,7 @@ class TaggingOptions(WordVectorOptions, BothDirections, PlainLayers, LabelLoss, 
 
     @model_validator(mode="after")
     def _refuse_letters_without_effect(self) -> TaggingOptions:
-        usual = type(self).model_fields["letter_size"].default
-        if not self.letter_hidden_size and self.letter_size != usual:
+        if not self.letter_hidden_size and self.differs("letter_size"):
             raise ValueError("letter_size has no effect with letter_hidden_size=0")
         return self
 

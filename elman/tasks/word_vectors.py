@@ -30,7 +30,7 @@ class WordVectorOptions(Options):
 
     @model_validator(mode="after")
     def _refuse_more_of_nothing(self) -> WordVectorOptions:
-        if self.vectors is None and self.more_vectors != type(self).model_fields["more_vectors"].default:
+        if self.vectors is None and self.differs("more_vectors"):
             raise ValueError("more_vectors has an effect with vectors only; got it alone")
         return self
 

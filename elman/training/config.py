@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from elman.config import Options
 from elman.errors import UsageError
 from elman.plans.native import MOST_THREADS
 
 
-class TrainingConfig(BaseModel):
+class TrainingConfig(Options):
     """Options of `elman.training.train`; frozen, checked on construction, unknown names refused.
 
     A task gives its own defaults by a subclass that declares fields again. When no budget is given, `epochs` becomes
@@ -19,7 +20,6 @@ class TrainingConfig(BaseModel):
     budgets, training ends with whichever is used up first.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     default_epochs: ClassVar[int] = 10
     default_patience: ClassVar[int | None] = None
 
@@ -120,7 +120,7 @@ class TrainingConfig(BaseModel):
             ("decay_factor", step, "schedule=step"),
             ("decay_after", step, "schedule=step"),
         ]
-        idle = [(name, needed) for name, effective, needed in rules if not effective and self._is_changed(name)]
+        idle = [(name, needed) for name, effective, needed in rules if not effective and self.differs(name)]
         if idle:
             raise ValueError("\n".join(self._without_effect(name, needed) for name, needed in idle))
         return self
@@ -128,7 +128,3 @@ class TrainingConfig(BaseModel):
     def _without_effect(self, name: str, needed: str) -> str:
         other = needed.split("=")[0]
         return f"{name} has an effect with {needed} only; got {other}={getattr(self, other)}"
-
-    def _is_changed(self, name: str) -> bool:
-        # Compared with the default, not with what was set: a saved configuration names every field.
-        return bool(getattr(self, name) != type(self).model_fields[name].default)
