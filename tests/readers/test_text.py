@@ -61,6 +61,7 @@ def test_the_first_bad_byte_is_named(any_chunk: int, tmp_path: Path, data: bytes
         (gzip.compress(b"ab"), "a gzip archive", "zcat"),
         (b"PK\x03\x04\x14\0", "a zip archive", "unzip"),
     ],
+    ids=["UTF-16", "gzip", "zip"],  # gzip writes the time of day: as a name, each worker would have its own
 )
 def test_what_is_no_text_is_told_with_a_remedy(tmp_path: Path, data: bytes, kind: str, remedy: str) -> None:
     path = write(tmp_path, data)
