@@ -5,9 +5,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from elman.errors import DataError, MissingInputError, StorageError, UsageError, nearest
 
@@ -20,9 +20,21 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse a truth value where none is asked for: it would be taken for 0 or 1."""
+        if isinstance(value, bool) and not _takes_truth(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError("must be neither true nor false")
+        return value
+
     def differs(self, name: str) -> bool:
         """Return whether an option is another than its default: saved options hold all of them, given or not."""
         return bool(getattr(self, name) != type(self).model_fields[name].default)
+
+
+def _takes_truth(annotation: Any) -> bool:
+    return annotation is bool or any(_takes_truth(part) for part in get_args(annotation))
 
 
 def load_recipe(path: Path, known: frozenset[str], tables: frozenset[str] = frozenset()) -> dict[str, Any]:

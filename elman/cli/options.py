@@ -196,6 +196,8 @@ SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "int_type": lambda c: "must be a whole number",
     "float_parsing": lambda c: "must be a number",
     "float_type": lambda c: "must be a number",
+    "bool_parsing": lambda c: "must be true or false",
+    "bool_type": lambda c: "must be true or false",
     "finite_number": lambda c: "must be a finite number",
     "literal_error": lambda c: f"must be one of {str(c['expected']).replace(chr(39), '').replace(' or ', ', ')}",
     "missing": lambda c: "must be given",

@@ -149,6 +149,8 @@ def test_an_unknown_task_is_answered_with_the_nearest(elman: Elman, corpus: Path
         (b"hiden_size = 3\n", 2, "unknown option 'hiden_size'; did you mean 'hidden_size'?"),
         (b"hidden_size = = 3\n", 65, "line 1"),
         (b"hidden_size = '3 units'\n", 2, "hidden_size: must be a whole number; got '3 units'"),
+        (b"hidden_size = true\n", 2, "hidden_size: must be neither true nor false; got True"),
+        (b"tied = 3\n", 2, "tied: must be true or false; got 3"),
         (b"\xff\xfe", 65, "recipe.toml"),
         (None, 66, "recipe.toml"),
     ],
