@@ -81,11 +81,11 @@ class LanguageModelProblem:
             self.stores["validation"] = self._further(config.validation, folder / "validation")
             return store.tokens, self.stores["validation"].tokens
         cut = len(store) - int(len(store) * config.validation_fraction)
-        if len(store) - cut < 2:
+        if min(cut, len(store) - cut) < 2:
             raise DataError(
-                f"{self.file}: must be long enough to keep {config.validation_fraction:.0%} for validation; "
-                f"it has {len(store):,} tokens",
-                "give more text, or a file as validation",
+                f"{self.file}: must be long enough to keep {config.validation_fraction:g} of it for validation and train "
+                f"on the rest; of {len(store):,} tokens that leaves {cut:,} to train on and {len(store) - cut:,} to validate",
+                "give more text, another fraction, or a file as validation",
             )
         return store.tokens[:cut], store.tokens[cut:]
 
