@@ -139,6 +139,7 @@ class _Call:
         self.rows: Tensor = input[0] if self.packed else input
         pair = layer.mode == "LSTM" and isinstance(hx, tuple | list)
         self.states: list[Tensor] = [] if hx is None else list(hx) if pair else [hx]
+        self.from_zeros = hx is None
         self.tensors = [self.rows, *self.states]
 
     def fit(self) -> str | None:
@@ -155,10 +156,12 @@ class _Call:
             return "the input has another shape"
         if self.rows.numel() == 0:
             return "the input is empty"
-        return None if not self.states or self._states_fit() else "the states have other shapes"
+        return None if self.from_zeros or self._states_fit() else "the states have other shapes"
 
     def _states_fit(self) -> bool:
         layer = self.layer
+        if not self.states:
+            return False
         widths = (layer.proj_size or layer.hidden_size, layer.hidden_size)[: 2 if layer.mode == "LSTM" else 1]
         sequences = self.rows.shape[1]
         if self.packed:

@@ -203,6 +203,7 @@ WRONG: dict[str, tuple[Any, Any]] = {
     "states without a batch": (torch.zeros(2, 4, 3), (torch.zeros(1, 5), torch.zeros(1, 5))),
     "states with a batch": (torch.zeros(2, 3), (torch.zeros(1, 4, 5), torch.zeros(1, 4, 5))),
     "one state of two": (torch.zeros(2, 4, 3), torch.zeros(1, 4, 5)),
+    "no state of two": (torch.zeros(2, 4, 3), ()),
 }
 
 
