@@ -137,6 +137,7 @@ def _plain_words(body: str) -> str:
     body = re.sub(r"\\(?:tilde|widetilde)\s*\{?\s*\\?(\w+)\s*\}?", r"\1_tilde", body)
     body = re.sub(r"\\(?:hat|widehat)\s*\{?\s*\\?(\w+)\s*\}?", r"\1_hat", body)
     body = re.sub(r"(?<=[A-Za-z])-(?=[A-Za-z])", "", body)  # a hyphen, W_{in-gate}
+    body = re.sub(r"(?<=\d),(?=\d\d)|(?<=\d\d),(?=\d)", "_", body)  # W_{1,12} is another than W_{11,2}
     for letter, name in (*_GREEK.items(), *_SIGNS.items()):
         body = body.replace(letter, name)
     return re.sub(r"[^\w]", "", body)

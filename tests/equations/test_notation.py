@@ -145,6 +145,12 @@ def test_signs_in_subscripts_tell_names_apart() -> None:
     assert Cell(cell.plain()) == Cell(cell.latex()) == cell
 
 
+def test_numbers_of_a_subscript_stay_apart() -> None:
+    cell = Cell(r"h_t = \tanh(W_{1,12} h_{t-1} + W_{11,2} x_t + W_{1,2} x_t)")
+    assert list(cell.parameters(2, 2)) == ["W_1_12", "W_11_2", "W_12"]
+    assert Cell(cell.plain()) == Cell(cell.latex()) == cell
+
+
 def test_the_time_may_stand_before_another_subscript() -> None:
     assert Cell(r"h_{t,i} = \tanh(W x_{t,i} + U h_{t-1,i})") == Cell(r"h_{i,t} = \tanh(W x_{i,t} + U h_{i,t-1})")
 
