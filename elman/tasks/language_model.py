@@ -83,8 +83,8 @@ class LanguageModelProblem:
         cut = len(store) - int(len(store) * config.validation_fraction)
         if min(cut, len(store) - cut) < 2:
             raise DataError(
-                f"{self.file}: must be long enough to keep {config.validation_fraction:g} of it for validation and train "
-                f"on the rest; of {len(store):,} tokens that leaves {cut:,} to train on and {len(store) - cut:,} to validate",
+                f"{self.file}: must be long enough to keep {config.validation_fraction:g} of it for validation and to "
+                f"train on the rest; {len(store):,} tokens leave {cut:,} to train on, {len(store) - cut:,} to validate",
                 "give more text, another fraction, or a file as validation",
             )
         return store.tokens[:cut], store.tokens[cut:]

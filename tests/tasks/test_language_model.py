@@ -197,8 +197,8 @@ def test_penalties_are_in_the_loss_and_not_in_the_nats(tmp_path):
 @pytest.mark.parametrize(
     ("text", "options", "error", "message"),
     [
-        ("abc", {}, DataError, "of 3 tokens that leaves 3 to train on and 0 to validate"),
-        ("abc", {"validation_fraction": 0.9}, DataError, "of 3 tokens that leaves 1 to train on and 2 to validate"),
+        ("abc", {}, DataError, "3 tokens leave 3 to train on, 0 to validate"),
+        ("abc", {"validation_fraction": 0.9}, DataError, "3 tokens leave 1 to train on, 2 to validate"),
         ("", {}, DataError, "the file is empty"),
         (TEXT, {"streams": 10_000}, DataError, "must have at least 2 tokens for each of 10000 streams"),
         (TEXT, {"hidden_size": 65_536, "layers": 3}, UsageError, "must have at most 2,000,000,000 parameters"),
