@@ -49,12 +49,17 @@ def table_series(path: Path, form: str, how: SeriesReading) -> Iterator[Example]
         if isinstance(time, DataError):
             how.rejects.take(row.where, time)
         else:
-            series.setdefault(str(row.values.get(how.columns.get("series", ""), "")), []).append((row, time))
+            series.setdefault(_name_of_series(row, how), []).append((row, time))
     for steps in series.values():
         try:
             yield _example(_ordered(steps, how), values, how)
         except DataError as error:
             how.rejects.take(steps[0][0].where, error)
+
+
+def _name_of_series(row: Row, how: SeriesReading) -> str:
+    """The name of the series that a row is of; the same for all rows where no column tells."""
+    return str(row.values.get(how.columns["series"], "")) if "series" in how.columns else ""
 
 
 _MEANING = {"series": "tells the series apart", "time": "orders the steps"}

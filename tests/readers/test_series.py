@@ -291,6 +291,12 @@ def test_columns_called_series_and_time_are_taken_as_such_in_training(tmp_path: 
         list(read_series(path, SeriesReading()))
 
 
+def test_a_column_without_a_name_tells_no_series_apart(tmp_path: Path) -> None:
+    (tmp_path / "numbered.csv").write_text(",time,v,y\n0,1,2.5,3\n1,2,3.5,4\n2,3,4.5,5\n")  # as pandas writes an index
+    (example,) = read_series(tmp_path / "numbered.csv", SeriesReading(targets=("y",), columns={"time": "time"}))
+    assert example.x.column("v").tolist() == [2.5, 3.5, 4.5] and example.id is None
+
+
 def test_a_label_is_needed_by_name_to_train_and_never_to_predict(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     path.write_text("id,v,activity\ns,2,up\ns,1,down\n", encoding="ascii")
