@@ -40,7 +40,7 @@ def documents(
     for example, answer in zip(examples, answers, strict=True):
         told = {"where": example.where, **task.told(example)}
         told |= {name: as_given(value, *file) for name, value in told.items() if isinstance(value, str)}
-        rows.append(told | answer | ({} if example.y is None else {"truth": task.truth(example.y)}))
+        rows.append(told | answer | ({} if example.y is None else {"truth": task.truth(example.y, answer)}))
     return rows
 
 

@@ -176,7 +176,7 @@ class SeriesRegression(SupervisedTask[SeriesRegressionOptions]):
         """Return the name of the series."""
         return {"series": example.x.name}
 
-    def truth(self, y: Truth) -> dict[str, list[float]]:
+    def truth(self, y: Truth, answer: Answer) -> dict[str, list[float]]:
         """Return the values of each target."""
         return {name: values.tolist() for name, values in y.targets.items()}
 

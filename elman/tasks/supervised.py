@@ -184,8 +184,8 @@ class SupervisedTask(ABC, Generic[Config]):
         path = getattr(example.x, "path", None)
         return ({} if example.id is None else {"id": example.id}) | ({} if path is None else {"path": str(path)})
 
-    def truth(self, y: Any) -> Any:
-        """Return what an answer should have been, as a JSON value in the form of the answers; here: y."""
+    def truth(self, y: Any, answer: Answer) -> Any:
+        """Return what an answer should have been, as a JSON value in its form; here: y."""
         return y
 
     def described(self, setting: Setting[Config]) -> str:

@@ -136,9 +136,9 @@ class Tagging(SupervisedTask[TaggingOptions]):
         """Return the text and its words."""
         return super().told(example) | {"text": with_places(example.x).text, "tokens": list(example.x)}
 
-    def truth(self, y: Sequence[str]) -> list[str]:
-        """Return the tags, those of spans as BIO."""
-        return list(y) if any(map(states_no_span, y)) else _bio(y)
+    def truth(self, y: Sequence[str], answer: Answer) -> list[str]:
+        """Return the tags, as BIO where the answer states spans."""
+        return _bio(y) if "spans" in answer else list(y)
 
     def encode(self, example: Example, setting: Setting[TaggingOptions]) -> Item:
         """Return the words with their numbers (T,), and the numbers of the tags (T,)."""

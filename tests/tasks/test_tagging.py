@@ -214,6 +214,16 @@ def test_rows_lead_back_to_the_text_and_are_read_again(tmp_path: Path) -> None:
     assert with_places(again.x).places == with_places(judged.examples[0].x).places
 
 
+def test_plain_tags_that_look_like_spans_stay_as_they_are_in_rows(tmp_path: Path) -> None:
+    text = "a B-nn\nb E-nn\n\nx B-vv\ny M-vv\nz E-vv\n\n" * 4  # words of characters: M-vv is no tag of a span
+    model = untrained(tmp_path, text)
+    judged = model.judge(tmp_path / "data.conll")
+    rows = documents(model.task, judged.examples, judged.answers, ("data.conll", tmp_path / "data.conll"))
+    assert [row["truth"] for row in rows[:2]] == [["B-nn", "E-nn"], ["B-vv", "M-vv", "E-vv"]]
+    pairs = [pair for row in rows for pair in zip(row["tags"], row["truth"], strict=True)]
+    assert sum(said == true for said, true in pairs) / len(pairs) == judged.metrics["accuracy"]
+
+
 def test_what_cannot_be_used_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="letter_size has no effect"):
         TaggingOptions(letter_hidden_size=0, letter_size=5)
