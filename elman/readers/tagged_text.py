@@ -101,6 +101,7 @@ class _Columns:
         self.form, self.labelled, self.count = form, how.labelled, 0
         self.word = self._index("word", how, 1 if form == "conllu" else 0)
         self.tag = self._index("tag", how, 3 if form == "conllu" else -1)
+        self.tagged = 2 if self.tag < 0 else self.tag + 1  # columns that a line with a tag has at least
 
     def _index(self, name: str, how: Reading, usual: int) -> int:
         given = how.columns.get(name)
@@ -125,7 +126,7 @@ class _Columns:
             if not re.fullmatch(r"\d+[-.]\d+", cells[0]):
                 sentence.problem = sentence.problem or (number, f"id must be a number; got {shown(cells[0])}")
             return  # 3-4 is written as one word and stands again as two; 3.1 is not written
-        needed = 1 + max(self.word, self.tag if self.labelled else 0, 1 if self.labelled and self.tag < 0 else 0)
+        needed = max(self.word + 1, self.tagged if self.labelled else 0)
         if len(cells) != self.count or len(cells) < needed:
             wanted = max(self.count, needed)
             sentence.problem = sentence.problem or (number, f"must have {wanted} columns; got {len(cells)}")
@@ -133,7 +134,7 @@ class _Columns:
             sentence.problem = sentence.problem or (number, f"must hold a word and a tag; got {shown(text)}")
         else:
             sentence.words.append(cells[self.word])
-            sentence.tags.append(cells[self.tag] if len(cells) > 1 else "")
+            sentence.tags.append(cells[self.tag] if len(cells) >= self.tagged else "")
 
 
 def _ended(path: Path, sentence: _Sentence | None, how: Reading) -> Iterator[Example]:

@@ -93,6 +93,8 @@ def test_without_tags(tmp_path: Path) -> None:
         (("Hi", "Bob"), None),
         (("bye",), None),
     ]
+    few = write(tmp_path, "few.conll", "Hi UH\nBob NNP\n")  # a model whose tags were in the fourth column
+    assert read(few, labelled=False, columns={"tag": "4"}) == [(("Hi", "Bob"), None)]
     assert read(write(tmp_path, "a.jsonl", '{"text": "Hi, Bob"}\n{"tokens": ["x"]}\n'), labelled=False) == [
         (("Hi", ",", "Bob"), None),
         (("x",), None),
