@@ -15,7 +15,7 @@ from torch import Tensor
 
 from elman.codecs.calendar import calendar_of
 from elman.errors import DataError, ModelFileError
-from elman.readers.series import Series, number_of
+from elman.readers.series import Series, last_known, number_of
 
 MOST_CATEGORIES = 200
 Floats = npt.NDArray[np.float64]
@@ -80,19 +80,12 @@ class NumberColumns:
         values, (means, deviations) = series.matrix(self.names), self.scale  # (T, C)
         missing = np.isnan(values)
         if missing.any():
-            values = _filled(values, missing, means)
+            before = series.known_before(self.names)
+            values = last_known(values, np.where(np.isnan(before), means, before))
         standard: Floats = (values - means) / deviations
         if len(self.order) == len(self.columns):
             return standard
         return np.concatenate([standard, missing], axis=1)[:, self.order]  # (T, axes)
-
-
-def _filled(values: Floats, missing: npt.NDArray[np.bool_], means: Floats) -> Floats:
-    """Values (T, C), the missing ones those before them, the means (C,) where there is none."""
-    steps = np.arange(len(values))[:, None]  # (T, 1)
-    latest = np.maximum.accumulate(np.where(missing, -1, steps), axis=0)  # of the values that are known
-    filled: Floats = np.where(latest < 0, means, np.take_along_axis(values, np.maximum(latest, 0), axis=0))
-    return filled
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from elman.readers.examples import Reading
 
 MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})
 """What stands for a number that nobody measured, in small letters."""
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +29,7 @@ class Series:
         text_names: Of the D columns of text.
         texts: (T, D) of str, "" where missing.
         times: (T,) of datetime64 or float, rising; None where nobody said them.
+        before: (C,) numbers last known before its first step, NaN where there are none; None where none is needed.
     """
 
     where: str
@@ -34,6 +38,7 @@ class Series:
     text_names: tuple[str, ...] = ()
     texts: npt.NDArray[Any] | None = None
     times: npt.NDArray[Any] | None = None
+    before: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -45,7 +50,7 @@ class Series:
         return hash(self._content())
 
     def _content(self) -> tuple[Any, ...]:
-        arrays = (array for array in (self.numbers, self.texts, self.times) if array is not None)
+        arrays = (array for array in (self.numbers, self.texts, self.times, self.before) if array is not None)
         return (self.names, self.text_names, *((array.shape, array.tobytes()) for array in arrays))
 
     def column(self, name: str) -> npt.NDArray[Any]:
@@ -76,10 +81,23 @@ class Series:
         return np.stack(columns, axis=1)
 
     def part(self, begin: int, end: int) -> Series:
-        """Return steps begin to end, end not included."""
+        """Return steps begin to end, end not included, that know what was known before them where they miss it."""
+        numbers = self.numbers[begin:end]
         texts = None if self.texts is None else self.texts[begin:end]
         times = None if self.times is None else self.times[begin:end]
-        return replace(self, numbers=self.numbers[begin:end], texts=texts, times=times)
+        before = self.before if begin == 0 else self._known[begin - 1] if np.isnan(numbers[:1]).any() else None
+        return replace(self, numbers=numbers, texts=texts, times=times, before=before)
+
+    @cached_property
+    def _known(self) -> Floats:
+        """Numbers (T, C), a missing one the last known before it."""
+        return last_known(self.numbers, self.known_before(self.names))
+
+    def known_before(self, names: tuple[str, ...]) -> Floats:
+        """Return the numbers of columns (C,) last known before its first step; NaN where there are none."""
+        if self.before is None:
+            return np.full(len(names), np.nan)
+        return self.before[[self.names.index(name) for name in names]]
 
 
 @dataclass(frozen=True)
@@ -101,6 +119,14 @@ class SeriesReading(Reading):
     missing: bool = False
     channels: int = 1
     ragged: bool = False
+
+
+def last_known(values: npt.NDArray[Any], before: Floats) -> Floats:
+    """Return values (T, C), a missing one the last known before it: of an earlier step, else of `before` (C,)."""
+    steps = np.arange(len(values))[:, None]  # (T, 1)
+    latest = np.maximum.accumulate(np.where(np.isnan(values), -1, steps), axis=0)  # of the values that are known
+    found: Floats = np.where(latest < 0, before, np.take_along_axis(values, np.maximum(latest, 0), axis=0))
+    return found
 
 
 def number_of(text: str) -> float:

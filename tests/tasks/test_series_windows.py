@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
+from elman.codecs.columns import Columns, Number
 from elman.errors import DataError, UsageError
 from elman.readers import Example
 from elman.readers.series import Series
@@ -49,6 +50,21 @@ def test_lags_are_columns_of_what_was_known() -> None:
     assert found[1].part == "validation" and found[1].x.series.names == ("wind", "load<t-1>", "load<t-3>")
     assert found[1].x.series.numbers.tolist() == [[n + 0.5, 10.0 * (n - 1), 10.0 * (n - 3)] for n in range(5, 10)]
     np.testing.assert_equal(found[0].x.series.column("load<t-3>"), [NAN, NAN, NAN, 0.0, 10.0])
+
+
+@pytest.mark.parametrize("ahead", [0, 3])
+def test_a_missing_number_is_the_one_before_it_wherever_windows_begin(ahead: int) -> None:
+    wind = np.full(40, NAN)
+    wind[[3, 17, 18]] = 1.0, -4.0, 2.5  # told seldom, as a number of each month among days
+    told = Series("d.csv:2", ("load", "wind"), np.stack([np.arange(40.0), wind], axis=1))
+    columns = Columns([Number("wind", 0.5, 2.0, misses=True)])
+    whole = columns.encode(told)
+    assert whole[10].tolist() == [0.25, 1.0] and whole[0].tolist() == [0.0, 1.0]
+    for example in windows(Example("d", told), cutting(ahead=ahead), labelled=True):
+        begin = int(example.y.targets["load"][0]) - ahead - example.x.warm_up
+        series = example.x.series
+        assert columns.encode(series).equal(whole[begin : begin + len(series)])
+        assert columns.encode(series.part(1, len(series))).equal(whole[begin + 1 : begin + len(series)])
 
 
 def test_without_targets_steps_are_read_alone() -> None:
