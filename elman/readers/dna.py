@@ -10,7 +10,7 @@ from elman.errors import DataError, MissingInputError, UsageError, nearest
 from elman.readers.examples import Example, Reading, shown
 from elman.readers.fasta import SUFFIXES, fasta_records, is_fasta
 from elman.readers.nucleotides import check_nucleotides
-from elman.readers.tables import TABLES, Row, form_of, rows
+from elman.readers.tables import TABLES, Row, form_of, rows, text_of
 
 FORMS = ("auto", "folder", "fasta", *TABLES)
 COLUMNS = ("sequence", "label", "labels", "id", "group", "part")
@@ -129,7 +129,7 @@ def _of_row(row: Row, how: Reading) -> Iterator[Example]:
         check_nucleotides(row.where, letters)
         label = _label(row, len(letters), how)
         name = row.values.get(how.column("id"))
-        yield Example(row.where, letters.upper(), label, row.group(how), row.part(how), str(name or "").strip() or None)
+        yield Example(row.where, letters.upper(), label, row.group(how), row.part(how), text_of(name) or None)
     except DataError as error:
         how.rejects.take(row.where, error)
 

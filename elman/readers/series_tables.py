@@ -16,7 +16,7 @@ import numpy.typing as npt
 from elman.errors import DataError, UsageError, nearest
 from elman.readers.examples import Example, shown
 from elman.readers.series import MISSING, Series, SeriesReading, number_of
-from elman.readers.tables import Row, lacking, rows
+from elman.readers.tables import Row, lacking, rows, text_of
 
 
 def table_series(path: Path, form: str, how: SeriesReading) -> Iterator[Example]:
@@ -76,7 +76,7 @@ def _with_usual_names(found: list[Row], how: SeriesReading) -> tuple[list[Row], 
     how.taken.update({key: key for key in usual})
     kept = []
     for row in found:
-        if "series" in usual and str(row.values.get("series") or "").strip() == "":
+        if "series" in usual and not text_of(row.values.get("series")):
             how.rejects.refuse(row.where, "series must not be empty; got nothing")
         else:
             kept.append(row)
@@ -233,7 +233,7 @@ def _texts(found: list[Row], names: tuple[str, ...]) -> npt.NDArray[Any] | None:
     """Cells (T, D), "" where missing."""
     if not names:
         return None
-    cells = [[str(row.values.get(name) or "").strip() for name in names] for row in found]
+    cells = [[text_of(row.values.get(name)) for name in names] for row in found]
     return np.array(cells, dtype=np.str_)
 
 

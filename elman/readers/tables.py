@@ -41,7 +41,7 @@ class Row:
         column = self._dividing("part", how, "predict")
         if column is None:
             return None
-        name = str(self.values.get(column) or "").strip().lower()
+        name = text_of(self.values.get(column)).lower()
         if name not in PARTS:
             raise DataError(f"{self.where}: {column} must be one of {', '.join(PARTS)}; got {name!r}")
         return PARTS[name]
@@ -86,6 +86,11 @@ def lacking(where: str, key: str, how: Reading, names: Iterable[str]) -> DataErr
     problem = f"{where}: must have a column {name!r}; got {', '.join(map(shown, found)) or 'none'}{nearest(name, free)}"
     likely = key if key in free else closest(name, free) or "NAME"
     return DataError(problem, "name the column with --column " + shlex.quote(f"{key}={likely}"))
+
+
+def text_of(value: Any) -> str:
+    """Return a cell as text without white space around it, "" where it is missing; 0 and False are not."""
+    return "" if value is None else str(value).strip()
 
 
 def form_of(path: Path) -> str | None:
@@ -147,7 +152,7 @@ def _rows(path: Path, form: str, how: Reading, wanted: tuple[str, ...]) -> Itera
 
 
 def _is_empty(value: Any) -> bool:
-    return value is None or not str(value).strip()
+    return not text_of(value)
 
 
 def _got(row: Row, name: str) -> str:

@@ -297,6 +297,14 @@ def test_a_column_without_a_name_tells_no_series_apart(tmp_path: Path) -> None:
     assert example.x.column("v").tolist() == [2.5, 3.5, 4.5] and example.id is None
 
 
+def test_zero_and_false_are_values_of_a_cell(tmp_path: Path) -> None:
+    rows = [{"series": s, "code": c, "label": "x"} for s, c in ((0, "A"), (0, 0), (0, "B"), (1, False), (1, None))]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="ascii")
+    first, second = read_series(tmp_path / "d.jsonl", SeriesReading(category=("code",)))
+    assert first.id == "0" and first.x.column("code").tolist() == ["A", "0", "B"]
+    assert second.id == "1" and second.x.column("code").tolist() == ["False", ""]
+
+
 def test_a_label_is_needed_by_name_to_train_and_never_to_predict(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     path.write_text("id,v,activity\ns,2,up\ns,1,down\n", encoding="ascii")
