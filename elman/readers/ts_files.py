@@ -39,7 +39,7 @@ def ts_series(path: Path, how: SeriesReading, part: str | None = None) -> Iterat
         elif not text.startswith("@"):
             raise DataError(f"{where}: must be a header line '@name value', or @data before series; got {shown(text)}")
         elif text.lower() == "@data":
-            _check(path, header)
+            _check(path, header, how.labelled and not how.targets)
             begun = True
         else:
             name, _, value = text[1:].partition(" ")
@@ -48,16 +48,24 @@ def ts_series(path: Path, how: SeriesReading, part: str | None = None) -> Iterat
         raise DataError(f"{path}: must have a line @data and series after it; got none")
 
 
-def _check(path: Path, header: dict[str, str]) -> None:
+def _check(path: Path, header: dict[str, str], labelled: bool) -> None:
     if header.get("timestamps", "false").lower() == "true":
         raise DataError(f"{path}: must have series without time stamps (@timeStamps false); got them")
     if not header.get("dimensions", "1").isdecimal():
         raise DataError(f"{path}: @dimensions must be a number; got {shown(header['dimensions'])}")
+    if labelled and not _labels(header):
+        found = shown(header["classlabel"]) if "classlabel" in header else "no such line"
+        raise DataError(f"{path}: must have a label a series, of those that @classLabel true names; got {found}")
+
+
+def _labels(header: dict[str, str]) -> list[str]:
+    """Names of the classes that series end in; none where they end in no label."""
+    return header.get("classlabel", "false").split()[1:]
 
 
 def _example(where: str, text: str, header: dict[str, str], how: SeriesReading, part: str | None) -> Example:
     fields = text.split(":")
-    _, *names = header.get("classlabel", "false").split() or ["false"]
+    names = _labels(header)
     label = fields.pop().strip() if names else None
     if names and label not in names:
         raise DataError(f"{where}: must end in a label, {', '.join(names)}; got {shown(label)}")

@@ -209,6 +209,12 @@ HOPELESS: dict[str, tuple[str, bytes, str]] = {
     "a .ts that begins with values": ("d.ts", b"1,2:3,4:up\n", ":1: must be a header line"),
     "a .ts with time stamps": ("d.ts", b"@timeStamps true\n@data\n", "must have series without time stamps"),
     "a .ts with a dimension that is no number": ("d.ts", b"@dimensions two\n@data\n", "@dimensions must be a number"),
+    "a .ts without labels": ("d.ts", b"@classLabel false\n@data\n1,2\n", "must have a label a series, .*; got 'false'"),
+    "a .ts that names no labels": (
+        "d.ts",
+        b"@targetLabel true\n@data\n1:2\n",
+        "must have a label .*; got no such line",
+    ),
     "a .npz that is none": ("d.npz", b"PK\x03\x04", "must be a whole .npz of plain arrays"),
     "an empty file": ("d.npz", b"", "the file is empty"),
     "a Parquet file that is none": ("d.parquet", b"PAR1 and so on", "must be a whole Parquet file"),
