@@ -96,6 +96,10 @@ class SeriesRegressionOptions(ColumnOptions, SmallBatches, PlainLayers, Supervis
             raise ValueError("lag must be at least 1: the target of the step itself is what is to be said")
         if any(lag < self.ahead for lag in self.lag):
             raise ValueError(f"lag must be at least ahead, {self.ahead}: later targets are not known yet")
+        if self.season is not None and self.season < self.ahead:
+            raise ValueError(
+                f"season must be at least ahead, {self.ahead}: its naive forecast would know later targets"
+            )
         return self
 
     def division(self, purpose: Purpose) -> tuple[str | None, str | None, float]:

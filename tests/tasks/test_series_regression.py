@@ -211,6 +211,7 @@ def test_data_that_cannot_be_used_is_told(tmp_path: Path) -> None:
         ({"test_from": "0.5", "test": "x.csv"}, "test_from has an effect where one file holds all parts"),
         ({"lag": (0,)}, "lag must be at least 1"),
         ({"lag": (24, 5), "ahead": 24}, "lag must be at least ahead, 24: later targets are not known yet"),
+        ({"season": 12, "ahead": 24}, "season must be at least ahead, 24: its naive forecast would know later targets"),
     ],
 )
 def test_options_that_contradict_are_refused(given: dict[str, Any], message: str) -> None:
