@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+# Vowel signs, accents and joiners belong to the letter before them, though \w has none of them.
+_MARKS = "".join(sign for sign in map(chr, range(0x300, 0x1F000)) if unicodedata.category(sign).startswith("M"))
+_MARKS += "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}\U000e0100-\U000e01ef"
+_LETTERS = rf"\w+(?:[{_MARKS}]+\w*)*"
+
 # Letters and digits with ' - . , : @ between them; "'s" and the like where a text was cut already; other signs alone.
-_WORD = re.compile(r"\w+(?:['’.,:@-]\w+)*|['’]\w+|[^\w\s]")
+_WORD = re.compile(rf"{_LETTERS}(?:['’.,:@-]{_LETTERS})*|['’]{_LETTERS}|[^\w\s][{_MARKS}]*")
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class Word:
 
 
 def words_of(text: str) -> list[Word]:
-    """Return the words of a text: letters and digits together, every other sign by itself.
+    """Return the words of a text: letters and digits together, every other sign by itself, each with its marks.
 
     Example:
         >>> [word.text for word in words_of("It's 3.5 km, isn't it?")]

@@ -101,6 +101,14 @@ def test_without_tags(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "text", ["हिन्दी भाषा", "தமிழ்", "שָׁלוֹם", "עֲלֵיכֶם", "مُحَمَّد", "می‌خواهم", "ka\u0301ve\u0301 e\u0301t-a\u0300", "❤️ 1️⃣"]
+)
+def test_marks_belong_to_the_letter_before_them(text: str) -> None:
+    assert [word.text for word in words_of(text)] == text.split()
+    assert [word.text for word in words_of(f"({text.split()[0]}!)")] == ["(", text.split()[0], "!", ")"]
+
+
 def test_words_know_their_place() -> None:
     text = "Don't – it's 1,000.5 e-mails @ 10:30…"
     assert [text[w.begin : w.end] for w in words_of(text)] == [w.text for w in words_of(text)]
