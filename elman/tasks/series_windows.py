@@ -135,9 +135,19 @@ def _going_on(times: npt.NDArray[Any], steps: int) -> npt.NDArray[Any] | None:
         return times
     if len(times) < 2:
         return None
-    between = np.diff(times)
-    usual = np.median(between.astype(np.float64)).astype(between.dtype)
-    return np.concatenate([times, times[-1] + usual * np.arange(1, steps + 1)])
+    later = np.arange(1, steps + 1)
+    for day in (0, 1) if times.dtype.kind == "M" else ():  # months and years: as far after the begin of one, or its end
+        months = (times + np.timedelta64(day, "D")).astype("datetime64[M]")
+        beside = times - months
+        if (beside == beside[0]).all():
+            further = months[-1] + _usual(np.diff(months)) * later
+            return np.concatenate([times, further.astype(times.dtype) + beside[0]])
+    return np.concatenate([times, times[-1] + _usual(np.diff(times)) * later])
+
+
+def _usual(between: npt.NDArray[Any]) -> Any:
+    """The median of what lies between times, in its unit."""
+    return np.median(between.astype(np.float64)).astype(between.dtype)
 
 
 def shown_time(time: np.datetime64 | np.float64, dated: bool = True) -> str:

@@ -172,6 +172,23 @@ def test_steps_after_the_end_are_said_where_no_target_is_needed() -> None:
     assert alone.x.times is None and len(alone.x.series) == 1
 
 
+@pytest.mark.parametrize(
+    ("known", "after"),
+    [
+        (["2023-10-01", "2023-11-01", "2023-12-01"], ["2024-01-01", "2024-02-01", "2024-03-01"]),
+        (["2023-11-30", "2023-12-31"], ["2024-01-31", "2024-02-29"]),
+        (["2020-01-15T12", "2021-01-15T12"], ["2022-01-15T12", "2023-01-15T12"]),
+        (["2023-06-01", "2023-09-01", "2023-12-01"], ["2024-03-01", "2024-06-01", "2024-09-01"]),
+        (["2024-02-27", "2024-02-28"], ["2024-02-29", "2024-03-01"]),
+    ],
+)
+def test_months_and_years_go_on_by_the_calendar(known: list[str], after: list[str]) -> None:
+    ahead = len(known)
+    how = cutting(ahead=ahead, validation_from=None, test_from=None, validation_share=0.0)
+    (said,) = windows(series(ahead, np.array(known, "datetime64[us]")), how, labelled=False)
+    np.testing.assert_equal(said.x.times, np.array(after, "datetime64[us]"))
+
+
 @pytest.mark.parametrize("ahead", [1, 2, 30])
 def test_naive_forecasts_look_as_far_ahead(ahead: int) -> None:
     times, values = hours(400), np.random.default_rng(2).normal(size=400)
