@@ -125,13 +125,13 @@ class Category:
         return axes
 
 
-def _value(name: str) -> float | None:
-    """The number that a name is; None where it is none."""
+def _value(name: str) -> float | str | None:
+    """The number that a name is, "" where it stands for a missing one; None where it is neither."""
     try:
         value = number_of(name)
     except ValueError:
         return None
-    return None if np.isnan(value) else value
+    return "" if np.isnan(value) else value
 
 
 def _as_names(values: npt.NDArray[Any]) -> list[str]:

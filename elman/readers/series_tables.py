@@ -107,7 +107,7 @@ def _columns(path: Path, found: Sequence[Row], how: SeriesReading) -> dict[str, 
 
 
 def _are_numbers(values: Iterator[Any], names: bool) -> bool:
-    """Whether values are numbers: most of them, or all where they are names."""
+    """Whether values are numbers: most of them, or all where they are names and there are some."""
     numbers = texts = 0
     for value in values:
         try:
@@ -115,7 +115,7 @@ def _are_numbers(values: Iterator[Any], names: bool) -> bool:
         except ValueError:
             comma = re.fullmatch(r"\s*[+-]?\d*,\d+\s*", str(value)) is not None  # a number that cannot be read is told
             numbers, texts = numbers + comma, texts + (not comma)
-    return not texts if names else numbers >= texts
+    return numbers > 0 and not texts if names else numbers >= texts
 
 
 def _number(value: Any) -> float:

@@ -56,6 +56,13 @@ def test_names_that_are_numbers_are_these_numbers() -> None:
     assert columns.encode(numbers).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
 
 
+def test_a_missing_name_is_one_however_it_is_written() -> None:
+    texts = Series("", (), np.zeros((3, 0)), ("room",), np.array([[""], ["7"], ["NA"]]))
+    numbers = Series("", ("room",), np.array([[NAN], [7.0], [NAN]]))
+    assert Columns.build([texts], ["room"]).encode(numbers).tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
+    assert Columns.build([numbers], ["room"], ["room"]).encode(texts).tolist() == [[0, 1], [1, 0], [0, 1]]
+
+
 def test_a_missing_value_is_the_one_before_it() -> None:
     train = Series("", ("a",), np.array([[NAN], [1.0], [NAN], [NAN], [3.0]]))
     columns = Columns.build([train], ["a"])

@@ -347,6 +347,9 @@ def test_names_may_be_numbers_and_texts(tmp_path: Path) -> None:
         list(read_series(path, SeriesReading()))
     (found,) = read_series(path, SeriesReading(category=("room",)))
     assert found.x.text_names == ("room",) and found.x.column("room").tolist() == ["101", "B1", "102"]
+    path.write_text("room,v,label\n,1,x\n,2,x\n", encoding="ascii")
+    (found,) = read_series(path, SeriesReading(category=("room",)))  # as where other rows have names
+    assert found.x.text_names == ("room",) and found.x.column("room").tolist() == ["", ""]
 
 
 def test_columns_that_options_name_must_be_there_to_train_and_only_then(tmp_path: Path) -> None:
