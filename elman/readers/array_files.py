@@ -61,7 +61,7 @@ def _of_part(path: Path, arrays: dict[str, Array], end: str, how: SeriesReading)
 def _check(path: Path, end: str, x: Array, beside: dict[str, Array], how: SeriesReading) -> None:
     if x.ndim not in (2, 3) or 0 in x.shape or not (np.issubdtype(x.dtype, np.number) or x.dtype == bool):
         raise DataError(f"{path}: x{end} must be numbers (N, T) or (N, T, I); got {x.dtype} {x.shape}")
-    if how.labelled and "y" not in beside:
+    if how.classed and "y" not in beside:
         raise DataError(f"{path}: must have labels y{end} for x{end}; got none")
     for name, values in beside.items():
         if values.shape != (len(x),):

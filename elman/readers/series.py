@@ -120,6 +120,11 @@ class SeriesReading(Reading):
     channels: int = 1
     ragged: bool = False
 
+    @property
+    def classed(self) -> bool:
+        """Whether every series must say its label: not where targets are what is to be said."""
+        return self.labelled and not self.targets
+
 
 def last_known(values: npt.NDArray[Any], before: Floats) -> Floats:
     """Return values (T, C), a missing one the last known before it: of an earlier step, else of `before` (C,)."""

@@ -17,6 +17,8 @@ from elman.readers.series import Series, SeriesReading, number_of, refuse_missin
 def row_series(path: Path, how: SeriesReading, part: str | None = None) -> Iterator[Example]:
     """Yield a series for each row: LABEL, x<1>, x<2>, ...; with several channels, all values of a step together.
 
+    Where no labels are needed, to predict or where targets are what is to be said, a row is values alone.
+
     Values stand between commas, or tabs where a row has no comma. A first row without numbers is a header. All rows
     have as many values as most of them: where series may differ in length, a row that is cut off cannot be told.
 
@@ -37,7 +39,7 @@ def row_series(path: Path, how: SeriesReading, part: str | None = None) -> Itera
             continue
         try:
             if usual is not None and usual != len(fields):
-                label = int(how.labelled)
+                label = int(how.classed)
                 raise DataError(
                     f"{where}: must have {usual - label} values as most rows; got {len(fields) - label}",
                     "leave such rows out with --on-error skip, or say --ragged where series differ in length",
@@ -66,7 +68,7 @@ def _is_header(fields: list[str]) -> bool:
 
 
 def _example(where: str, fields: list[str], how: SeriesReading, part: str | None) -> Example:
-    label = fields.pop(0).strip() if how.labelled else None
+    label = fields.pop(0).strip() if how.classed else None
     if label == "":
         raise DataError(f"{where}: must begin with a label; got nothing")
     if not fields or len(fields) % how.channels:

@@ -217,7 +217,7 @@ def _example(steps: list[tuple[Row, Any]], values: dict[str, bool], how: SeriesR
     texts = _texts([row for row, _ in steps], textual)
     times = np.array([time for _, time in steps]) if "time" in how.columns else None
     x = Series(first.where, numeric, numbers.reshape(len(steps), len(numeric)), textual, texts, times)
-    labelled, group, part = how.labelled and not how.targets, first.group(how), first.part(how)
+    labelled, group, part = how.classed, first.group(how), first.part(how)
     for key, matters in (("label", labelled), ("group", group is not None), ("part", part is not None)):
         if matters:
             _check_same([row for row, _ in steps], how.column(key))

@@ -39,7 +39,7 @@ def ts_series(path: Path, how: SeriesReading, part: str | None = None) -> Iterat
         elif not text.startswith("@"):
             raise DataError(f"{where}: must be a header line '@name value', or @data before series; got {shown(text)}")
         elif text.lower() == "@data":
-            _check(path, header, how.labelled and not how.targets)
+            _check(path, header, how.classed)
             begun = True
         else:
             name, _, value = text[1:].partition(" ")

@@ -270,6 +270,16 @@ def test_without_labels_none_are_needed(tmp_path: Path) -> None:
     assert found.x.names == ("a", "b") and found.y is None
 
 
+def test_targets_need_no_labels(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("1,2,3\n4,5,6\n", encoding="ascii")
+    np.savez(tmp_path / "d.npz", x=np.array([[1.0, 2, 3], [4, 5, 6]]))
+    (tmp_path / "d.ts").write_text("@classLabel false\n@data\n1,2,3\n4,5,6\n", encoding="ascii")
+    for name, form in (("d.csv", "rows"), ("d.npz", "npz"), ("d.ts", "ts")):
+        for labelled in (True, False):
+            found = list(read_series(tmp_path / name, SeriesReading(form=form, targets=("x1",), labelled=labelled)))
+            assert [e.x.column("x1").tolist() for e in found] == [[1, 2, 3], [4, 5, 6]]
+
+
 def test_ragged_rows_must_hold_whole_steps(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("a,1,2\nb,1,2,3\nb,1,2,3,4\n", encoding="ascii")
     with pytest.raises(DataError, match="must have values for whole steps of 2; got 3"):
