@@ -105,7 +105,7 @@ def rows(path: Path, form: str, how: Reading, needed: tuple[str, ...]) -> Iterat
         path: The file.
         form: One of TABLES.
         how: Encoding, columns, what happens to rows that cannot be used.
-        needed: What every row must have; empty text counts as missing.
+        needed: What every row must have, one text or number each; empty text counts as missing.
 
     Raises:
         DataError: a column is missing in the header; or a row cannot be used and is not to be skipped.
@@ -115,7 +115,10 @@ def rows(path: Path, form: str, how: Reading, needed: tuple[str, ...]) -> Iterat
     for row in _rows(path, form, how, (*needed, *dividing)):
         known |= row.values.keys()
         missing = next((key for key in needed if _is_empty(row.values.get(how.column(key)))), None)
-        if missing is None:
+        several = next((how.column(key) for key in needed if _is_no_cell(row.values.get(how.column(key)))), None)
+        if several is not None:
+            how.rejects.refuse(row.where, f"{several} must be one text or number; got {shown(row.values[several])}")
+        elif missing is None:
             yield row
         elif (name := how.column(missing)) in known:
             how.rejects.refuse(row.where, f"{name} must not be empty; got {_got(row, name)}")
@@ -153,6 +156,11 @@ def _rows(path: Path, form: str, how: Reading, wanted: tuple[str, ...]) -> Itera
 
 def _is_empty(value: Any) -> bool:
     return not text_of(value)
+
+
+def _is_no_cell(value: Any) -> bool:
+    """Whether JSON or Parquet holds more there than a cell of CSV could."""
+    return isinstance(value, list | dict | bytes)
 
 
 def _got(row: Row, name: str) -> str:

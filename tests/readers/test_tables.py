@@ -44,6 +44,22 @@ def test_a_text_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
         read_parquet(path)
 
 
+def test_a_list_is_no_text_and_no_label(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_text(
+        '{"text": "a", "label": "x"}\n{"text": ["a", "b"], "label": "x"}\n{"text": "a", "label": ["x", "y"]}\n'
+    )
+    rejects = Rejects(skip=True)
+    assert [row.values["text"] for row in rows(path, "jsonl", Reading(rejects), ("text", "label"))] == ["a"]
+    assert [row["problem"] for row in rejects.rows] == [
+        "text must be one text or number; got \"['a', 'b']\"",
+        "label must be one text or number; got \"['x', 'y']\"",
+    ]
+    parquet.write_table(pa.table({"text": [b"a"]}), tmp_path / "d.parquet")
+    with pytest.raises(DataError, match="text must be one text or number; got"):
+        list(rows(tmp_path / "d.parquet", "parquet", Reading(), ("text",)))
+
+
 def write_npz(path: Path) -> Path:
     np.savez_compressed(path, x=np.arange(600.0).reshape(10, 30, 2), y=np.arange(10) % 2)
     return path
