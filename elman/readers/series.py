@@ -138,12 +138,12 @@ def number_of(text: str) -> float:
     """Return a number, NaN for what stands for a missing one.
 
     Raises:
-        ValueError: it is neither; infinity is none.
+        ValueError: it is neither; infinity is none, nor is what only Python reads as one, "2011_01".
     """
     if text.strip().lower() in MISSING:
         return float("nan")
     value = float(text)
-    if np.isinf(value):
+    if np.isinf(value) or "_" in text:
         raise ValueError(text)
     return value
 

@@ -126,9 +126,15 @@ def test_numbers_and_times() -> None:
     assert number_of(" -1e3 ") == -1000 and np.isnan(number_of("N/A"))
     assert time_of("2024-03-01T00:00+02:00") == np.datetime64("2024-02-29T22:00")
     assert time_of("12.5") == 12.5
-    for text in ("inf", "12,5", "", "31.3.2024"):
+    for text in ("inf", "12,5", "", "31.3.2024", "2011_01"):
         with pytest.raises(ValueError, match=r"could not convert|Invalid isoformat|inf|^$"):
             time_of(text)
+
+
+def test_names_with_a_stroke_are_no_numbers(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("room,v,y\n10_1,1,1\n101,2,1\n1_01,3,1\n", encoding="ascii")
+    (found,) = read_series(tmp_path / "d.csv", SeriesReading(targets=("y",)))
+    assert found.x.text_names == ("room",) and found.x.column("room").tolist() == ["10_1", "101", "1_01"]
 
 
 TABLE = "id,day,kind,a\n"
