@@ -165,7 +165,12 @@ class SeriesRegression(SupervisedTask[SeriesRegressionOptions]):
         return example.x.series
 
     def check_parts(self, parts: Mapping[str, Sequence[Example]], config: SeriesRegressionOptions) -> None:
-        """Refuse a time for the test to begin that is after the end of all series."""
+        """Refuse a time for validation or the test to begin after which no series has a step of that part."""
+        if config.validation_from is not None and not any(e.part == "validation" for e in parts["validation"]):
+            raise UsageError(  # what stands there was drawn of the windows to train on
+                f"validation_from: must leave steps to validate on; got {config.validation_from}, the last window "
+                f"to train on is {parts['train'][-1].where}"
+            )
         if config.test_from is not None and not parts["test"]:
             last = parts["validation"][-1].where
             raise UsageError(

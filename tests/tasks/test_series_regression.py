@@ -263,6 +263,14 @@ def test_a_test_that_begins_after_the_end_is_refused(tmp_path: Path) -> None:
         problem_of(table(tmp_path / "a.csv"), test_from="2025-01-01")
 
 
+@pytest.mark.parametrize("test_from", [None, "2024-02-01"])
+def test_a_validation_without_a_step_is_refused(test_from: str | None, tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"validation_from: must leave steps to validate on; got 202.*, the last window"
+    ):
+        problem_of(table(tmp_path / "a.csv"), validation_from=test_from or "2025-01-01", test_from=test_from, window=1)
+
+
 def test_midnight_is_a_date_among_dates_and_a_time_among_times(tmp_path: Path) -> None:
     assert answered_times(table(tmp_path / "a.csv"))[:2] == ["2024-01-01", "2024-01-02"]
     hours = (f"{np.datetime64('2024-01-01T00') + n}:00,{n % 5},{n % 7}" for n in range(40))
