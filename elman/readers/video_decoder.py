@@ -44,11 +44,23 @@ class _Frames:
     def __init__(self, size: int, colours: str, rate: float) -> None:
         self.size, self.colours, self.rate = size, colours, rate
         self.count, self.kept, self.pixels = 0, list[int](), list[bytes]()
+        self.due: float | None = None
 
     def take(self, frame: Any) -> None:
-        if not self.rate or frame.time is None or frame.time * self.rate >= len(self.kept) - 1e-6:
+        if not self.rate or frame.time is None or self._is_due(frame.time):
             # The mean of the pixels that become one, so that what is small does not vanish between them.
             small = frame.reformat(self.size, self.size, self.colours, interpolation="AREA")
             self.kept.append(self.count)
             self.pixels.append(small.to_ndarray().tobytes())
         self.count += 1
+
+    def _is_due(self, time: float) -> bool:
+        """Whether the next frame to be kept is this one."""
+        step = 1 / self.rate
+        # Times need not begin at 0, and may have gaps: no later frames are kept in place of those that never were.
+        if self.due is None or time - self.due >= 2 * step:
+            self.due = time
+        if time < self.due - 1e-6 * step:
+            return False
+        self.due += step
+        return True

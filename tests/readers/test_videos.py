@@ -13,7 +13,7 @@ from PIL import Image
 
 from elman.errors import DataError, MissingInputError, UsageError
 from elman.readers.examples import Rejects
-from elman.readers.videos import VideoReading, read_videos
+from elman.readers.videos import Clips, VideoReading, read_videos
 
 GREYS = (40, 200, 120, 80)
 
@@ -28,6 +28,20 @@ def write_clip(path: Path, greys: tuple[int, ...] = GREYS, codec: str = "mpeg4")
             pixels = np.full((32, 48, 3), grey, dtype=np.uint8)
             pixels[:, :24] = 0
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def write_times(path: Path, times: list[int]) -> Path:
+    """A clip of small frames at these times, in milliseconds."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 8, 8, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        for time in times:
+            frame = av.VideoFrame.from_ndarray(np.zeros((8, 8, 3), dtype=np.uint8), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
 
@@ -78,6 +92,22 @@ def test_manifests_name_labels_of_clips_and_frames(tmp_path: Path) -> None:
     fewer = VideoReading(columns=columns, size=8, frames_per_second=2)
     assert [e.y for e in read_videos(tmp_path / "m.jsonl", fewer)][1:] == [("up", "down"), ("a", "c")]
     assert len(next(read_videos(tmp_path / "m.jsonl", fewer)).x.frames) == 2
+
+
+@pytest.mark.parametrize(
+    ("times", "kept"),
+    [
+        ([100 * n for n in range(12)], [0, 5, 10]),
+        ([9_000 + 100 * n for n in range(12)], [0, 5, 10]),
+        ([0, 100, *(9_000 + 100 * n for n in range(10))], [0, 2, 7]),
+        ([0, 490, 1_010, 1_490, 2_000, 2_500], [0, 2, 3, 4, 5]),
+        ([900 * n for n in range(8)], list(range(8))),
+    ],
+    ids=["from 0 on", "from another time on", "a gap", "times that tremble", "fewer than asked for"],
+)
+def test_so_many_frames_a_second_are_kept(times: list[int], kept: list[int], tmp_path: Path) -> None:
+    with Clips(VideoReading(size=8, frames_per_second=2)) as clips:
+        assert clips.clip(write_times(tmp_path / "x.mkv", times))[1:] == (kept, len(times))
 
 
 def test_without_labels_clips_are_enough(tmp_path: Path) -> None:
