@@ -5,8 +5,13 @@ It knows nothing of Elman, so that it starts fast and whatever a damaged file do
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
+
+_ORIENTATION = 0x0112  # tag of EXIF
+_TURNS = {2: (True, 0), 3: (False, 2), 4: (True, 2), 5: (True, 1), 6: (False, -1), 7: (True, -1), 8: (False, 1)}
+"""What EXIF's orientations ask for: whether left and right are to be swapped, then quarter turns to the left."""
 
 
 def decode(path: Path, size: str, colours: str, rate: str) -> tuple[dict[str, Any], bytes]:
@@ -26,7 +31,8 @@ def decode(path: Path, size: str, colours: str, rate: str) -> tuple[dict[str, An
                 return {"error": "must hold moving pictures; got no video stream"}, b""
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
-            promised, found = stream.frames, _Frames(int(size), colours, float(rate))
+            turn = _turn(path, container.format.name)
+            promised, found = stream.frames, _Frames(int(size), colours, float(rate), turn)
             for frame in container.decode(stream):
                 if frame.is_corrupt:
                     return {"error": f"must have whole frames; frame {found.count + 1} is corrupt"}, b""
@@ -38,11 +44,24 @@ def decode(path: Path, size: str, colours: str, rate: str) -> tuple[dict[str, An
     return {"kept": found.kept, "count": found.count}, b"".join(found.pixels)
 
 
-class _Frames:
-    """Frames made small, of which as many a second are kept as asked for."""
+def _turn(path: Path, form: str) -> tuple[bool, int] | None:
+    """What makes a photograph stand upright, a value of _TURNS; None for what is no image."""
+    if form != "image2" and not form.endswith("_pipe"):
+        return None
+    from PIL import Image
 
-    def __init__(self, size: int, colours: str, rate: float) -> None:
-        self.size, self.colours, self.rate = size, colours, rate
+    try:
+        with Image.open(path) as image:
+            return _TURNS.get(image.getexif().get(_ORIENTATION, 1), (False, 0))
+    except (OSError, ValueError, TypeError, LookupError, SyntaxError, struct.error, Image.DecompressionBombError):
+        return False, 0  # what stands beside the pixels may be damaged; they are decoded all the same
+
+
+class _Frames:
+    """Frames made small and upright, of which as many a second are kept as asked for."""
+
+    def __init__(self, size: int, colours: str, rate: float, turn: tuple[bool, int] | None) -> None:
+        self.size, self.colours, self.rate, self.turn = size, colours, rate, turn
         self.count, self.kept, self.pixels = 0, list[int](), list[bytes]()
         self.due: float | None = None
 
@@ -51,8 +70,15 @@ class _Frames:
             # The mean of the pixels that become one, so that what is small does not vanish between them.
             small = frame.reformat(self.size, self.size, self.colours, interpolation="AREA")
             self.kept.append(self.count)
-            self.pixels.append(small.to_ndarray().tobytes())
+            self.pixels.append(self._upright(small.to_ndarray(), frame.rotation).tobytes())
         self.count += 1
+
+    def _upright(self, pixels: Any, degrees: int) -> Any:
+        """Pixels as they are shown: phones write frames as the sensor lies, and beside them how to turn them."""
+        import numpy as np
+
+        swapped, quarters = self.turn or (False, round(degrees / 90))
+        return np.rot90(pixels[:, ::-1] if swapped else pixels, quarters)
 
     def _is_due(self, time: float) -> bool:
         """Whether the next frame to be kept is this one."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import struct
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from elman.errors import DataError, MissingInputError, UsageError
 from elman.readers.examples import Rejects
@@ -108,6 +109,46 @@ def test_manifests_name_labels_of_clips_and_frames(tmp_path: Path) -> None:
 def test_so_many_frames_a_second_are_kept(times: list[int], kept: list[int], tmp_path: Path) -> None:
     with Clips(VideoReading(size=8, frames_per_second=2)) as clips:
         assert clips.clip(write_times(tmp_path / "x.mkv", times))[1:] == (kept, len(times))
+
+
+def corner(frames: np.ndarray) -> str:
+    """Where the light quarter of the first frame is."""
+    light = np.argwhere(frames[0, :, :, 0] > 128).mean(axis=0) > 3.5
+    return f"{'bottom' if light[0] else 'top'} {'right' if light[1] else 'left'}"
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photographs_stand_upright(orientation: int, suffix: str, tmp_path: Path) -> None:
+    pixels = np.zeros((32, 48), dtype=np.uint8)
+    pixels[:16, :24] = 255
+    about = Image.Exif()
+    about[0x0112] = orientation
+    image = Image.fromarray(pixels)
+    image.save(tmp_path / f"x.{suffix}", exif=about)
+    with Clips(VideoReading(size=8)) as clips:
+        found = clips.clip(tmp_path / f"x.{suffix}")[0].frames
+    turned = ImageOps.exif_transpose(Image.open(tmp_path / f"x.{suffix}")).convert("L").resize((8, 8))
+    assert corner(found) == corner(np.asarray(turned)[None, :, :, None])
+
+
+@pytest.mark.parametrize(
+    ("matrix", "where"),
+    [((1, 0, 0, 1), "top left"), ((0, 1, -1, 0), "top right"), ((-1, 0, 0, -1), "bottom right")],
+)
+def test_videos_stand_as_they_are_shown(matrix: tuple[int, ...], where: str, tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "x.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=4)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        pixels = np.zeros((32, 48, 3), dtype=np.uint8)
+        pixels[:16, :24] = 255
+        container.mux([*stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")), *stream.encode()])
+    a, b, c, d = (value << 16 for value in matrix)
+    head, name, rest = (tmp_path / "x.mp4").read_bytes().partition(b"tkhd")  # what players turn a track by
+    plain, turned = (struct.pack(">9i", *m, 0, 0, 0, 1 << 30) for m in ((1 << 16, 0, 0, 0, 1 << 16), (a, b, 0, c, d)))
+    (tmp_path / "x.mp4").write_bytes(head + name + rest.replace(plain, turned, 1))
+    with Clips(VideoReading(size=8)) as clips:
+        assert corner(clips.clip(tmp_path / "x.mp4")[0].frames) == where
 
 
 def test_without_labels_clips_are_enough(tmp_path: Path) -> None:
