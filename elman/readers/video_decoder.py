@@ -57,6 +57,19 @@ def _turn(path: Path, form: str) -> tuple[bool, int] | None:
         return False, 0  # what stands beside the pixels may be damaged; they are decoded all the same
 
 
+def _on_white(frame: Any) -> Any:
+    """A frame as it is seen on a white page: below what is transparent stands any colour, often black."""
+    if not frame.format.has_palette and not any(component.is_alpha for component in frame.format.components):
+        return frame
+    import numpy as np
+
+    pixels = frame.to_ndarray(format="rgba").astype(np.float32)
+    shares = pixels[:, :, 3:] / 255
+    if shares.min() == 1:
+        return frame
+    return type(frame).from_ndarray(np.rint(pixels[:, :, :3] * shares + 255 * (1 - shares)).astype(np.uint8))
+
+
 class _Frames:
     """Frames made small and upright, of which as many a second are kept as asked for."""
 
@@ -68,7 +81,7 @@ class _Frames:
     def take(self, frame: Any) -> None:
         if not self.rate or frame.time is None or self._is_due(frame.time):
             # The mean of the pixels that become one, so that what is small does not vanish between them.
-            small = frame.reformat(self.size, self.size, self.colours, interpolation="AREA")
+            small = _on_white(frame).reformat(self.size, self.size, self.colours, interpolation="AREA")
             self.kept.append(self.count)
             self.pixels.append(self._upright(small.to_ndarray(), frame.rotation).tobytes())
         self.count += 1

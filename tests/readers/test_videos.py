@@ -151,6 +151,24 @@ def test_videos_stand_as_they_are_shown(matrix: tuple[int, ...], where: str, tmp
         assert corner(clips.clip(tmp_path / "x.mp4")[0].frames) == where
 
 
+@pytest.mark.parametrize("name", ["x.png", "x.webp", "grey.png", "palette.png", "x.gif"])
+def test_what_is_transparent_is_white(name: str, tmp_path: Path) -> None:
+    pixels = np.zeros((16, 16, 4), dtype=np.uint8)  # black throughout: what is drawn is its opaque half
+    pixels[:, :8, 3] = 255
+    image = Image.fromarray(pixels)
+    if name == "palette.png":
+        flat = Image.new("P", image.size)
+        flat.putpalette([0, 0, 0, 0, 0, 0])
+        flat.paste(1, (8, 0, 16, 16))
+        flat.save(tmp_path / name, transparency=1)
+    else:
+        image.convert("LA" if name == "grey.png" else "RGBA").save(tmp_path / name)
+    for colour in (False, True):
+        with Clips(VideoReading(size=8, colour=colour)) as clips:
+            frame = clips.clip(tmp_path / name)[0].frames[0]
+        assert frame[:, :3].max() < 8 and frame[:, 5:].min() > 247
+
+
 def test_without_labels_clips_are_enough(tmp_path: Path) -> None:
     write_clip(tmp_path / "clips" / "b.mp4")
     write_images(tmp_path / "clips" / "a")
