@@ -31,7 +31,10 @@ def decode(path: Path, size: str, colours: str, rate: str) -> tuple[dict[str, An
                 return {"error": "must hold moving pictures; got no video stream"}, b""
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
-            turn = _turn(path, container.format.name)
+            still = container.format.name == "image2" or container.format.name.endswith("_pipe")
+            if still:  # what a photograph that is cut off lacks would be grey
+                stream.codec_context.options = {"err_detect": "explode"}
+            turn = _turn(path) if still else None
             promised, found = stream.frames, _Frames(int(size), colours, float(rate), turn)
             for frame in container.decode(stream):
                 if frame.is_corrupt:
@@ -44,10 +47,8 @@ def decode(path: Path, size: str, colours: str, rate: str) -> tuple[dict[str, An
     return {"kept": found.kept, "count": found.count}, b"".join(found.pixels)
 
 
-def _turn(path: Path, form: str) -> tuple[bool, int] | None:
-    """What makes a photograph stand upright, a value of _TURNS; None for what is no image."""
-    if form != "image2" and not form.endswith("_pipe"):
-        return None
+def _turn(path: Path) -> tuple[bool, int]:
+    """What makes a photograph stand upright, a value of _TURNS."""
     from PIL import Image
 
     try:
@@ -71,7 +72,14 @@ def _on_white(frame: Any) -> Any:
 
 
 class _Frames:
-    """Frames made small and upright, of which as many a second are kept as asked for."""
+    """Frames made small and upright, of which as many a second are kept as asked for.
+
+    Args:
+        size: Width and height.
+        colours: "gray" or "rgb24".
+        rate: Frames a second; 0 for all.
+        turn: Of an image; None where frames say themselves how they are shown.
+    """
 
     def __init__(self, size: int, colours: str, rate: float, turn: tuple[bool, int] | None) -> None:
         self.size, self.colours, self.rate, self.turn = size, colours, rate, turn

@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -67,6 +68,18 @@ def test_an_image_that_cannot_be_decoded_is_named_with_its_line(folder):
     assert [e.y for e in found] == [("red",), ("blue",)]
     assert sorted(row["where"].rpartition(":")[2] for row in rejects.rows) == ["3", "4", "5"]
     assert any("no.png: file must exist" in row["problem"] for row in rejects.rows)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("name", ["x.jpg", "progressive.jpg", "x.png", "x.webp", "x.bmp"])
+def test_an_image_that_is_cut_off_is_told(name, share, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / name, progressive=name == "progressive.jpg", lossless=True)
+    assert len(read(tmp_path / name, labelled=False)[0]) == 1
+    data = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(DataError, match=rf"{name}: must be a video or image that FFmpeg can read"):
+        read(tmp_path / name, labelled=False)
 
 
 def test_a_moving_picture_is_no_picture(folder):
