@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def read_videos(path: Path, how: VideoReading) -> Iterator[Example]:
         folders                   FOLDER/LABEL/clip.mp4
         clips                     FOLDER/clip.mp4, or one clip, without labels
 
-    A folder of images, in order of their names, is a clip, too.
+    A folder of images, in order of their names and the numbers in them, is a clip, too.
 
     Args:
         path: Manifest, folder or clip.
@@ -145,7 +146,9 @@ def _holds_folders(folder: Path) -> bool:
 
 
 def _images(folder: Path) -> list[Path]:
-    return [e for e in sorted(folder.iterdir()) if e.suffix.lower() in IMAGES and not e.name.startswith(".")]
+    """Images in a folder by name, numbers in it by their value: frame 2 stands before frame 10."""
+    found = [e for e in folder.iterdir() if e.suffix.lower() in IMAGES and not e.name.startswith(".")]
+    return sorted(found, key=lambda e: ([int(p) if p.isdigit() else p for p in re.split("([0-9]+)", e.name)], e.name))
 
 
 class Clips:

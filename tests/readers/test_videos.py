@@ -111,6 +111,14 @@ def test_so_many_frames_a_second_are_kept(times: list[int], kept: list[int], tmp
         assert clips.clip(write_times(tmp_path / "x.mkv", times))[1:] == (kept, len(times))
 
 
+def test_images_are_frames_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    names = ["frame0.png", "frame1.png", "frame2.png", "frame10.png", "frame10b.png", "frame011.png", "frame100.png"]
+    for n, name in enumerate(names):
+        Image.new("L", (8, 8), 10 * n).save(tmp_path / name)
+    with Clips(VideoReading(size=8)) as clips:
+        assert clips.clip(tmp_path)[0].frames[:, 0, 0, 0].tolist() == [10 * n for n in range(len(names))]
+
+
 def corner(frames: np.ndarray) -> str:
     """Where the light quarter of the first frame is."""
     light = np.argwhere(frames[0, :, :, 0] > 128).mean(axis=0) > 3.5
