@@ -114,7 +114,7 @@ def _rows(path: Path, form: str, how: Reading) -> Iterator[Row]:
         for row in rows(path, form, how, ("path",)):
             yield Row(row.where, {**row.values, how.column("path"): path.parent / str(row.values[how.column("path")])})
         return
-    alone = not path.is_dir() or bool(_images(path))
+    alone = not path.is_dir() or _is_clip(path)
     if not alone:
         refuse_others(sorted(path.iterdir()), "clip", VIDEOS, how.rejects)
     if form == "clips":
@@ -142,7 +142,12 @@ def _inside(folder: Path) -> list[Path]:
 
 def _holds_folders(folder: Path) -> bool:
     """Whether a folder holds folders of clips, rather than folders of images."""
-    return any(entry.is_dir() and not _images(entry) for entry in _inside(folder))
+    return any(entry.is_dir() and not _is_clip(entry) for entry in _inside(folder))
+
+
+def _is_clip(folder: Path) -> bool:
+    """Whether a folder is one clip, frame by frame; an image beside videos is a picture of them."""
+    return bool(_images(folder)) and not any(not entry.is_dir() for entry in _inside(folder))
 
 
 def _images(folder: Path) -> list[Path]:

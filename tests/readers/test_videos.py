@@ -189,6 +189,15 @@ def test_without_labels_clips_are_enough(tmp_path: Path) -> None:
     assert [e.x.path.name for e in read_videos(tmp_path, how)] == ["a", "b.mp4"], "folders by label are read, too"
 
 
+def test_an_image_beside_videos_makes_no_clip_of_their_folder(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        write_clip(tmp_path / "clips" / name)
+    Image.new("L", (8, 8)).save(tmp_path / "clips" / "a.jpg")
+    for path in (tmp_path / "clips", tmp_path):
+        found = read_videos(path, VideoReading(labelled=False, size=8))
+        assert [e.x.path.name for e in found] == ["a.mp4", "b.mp4"]
+
+
 BROKEN = {
     "a text": ("b.mp4", b"this is no video", "must be a video or image that FFmpeg can read"),
     "nothing": ("b.mp4", b"", "must hold something; the file is empty"),
