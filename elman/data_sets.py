@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from elman.errors import DataError, ElmanError, MissingExtraError, StorageError
-from elman.storage import make_folder
+from elman.storage import make_folder, reading
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,8 @@ def fetch(data: DataSet, folder: Path) -> list[Path]:
     Raises:
         MissingExtraError: pooch is not installed.
         StorageError: an address does not answer, or the folder cannot be written.
-        DataError: what came is not what it must be; nothing of it is kept.
+        DataError: what came is not what it must be, of which nothing is kept; or the folder holds something else under
+            the name of a file, which stays as it is.
     """
     try:
         import pooch  # type: ignore[import-untyped]
@@ -185,6 +187,7 @@ def fetch(data: DataSet, folder: Path) -> list[Path]:
 
 def _fetched(pooch: object, data: DataSet, name: str, folder: Path) -> Path:
     address = data.base + name
+    _refuse_other(folder / name, data.files[name])
     try:
         return Path(pooch.retrieve(address, f"sha256:{data.files[name]}", fname=name, path=folder))  # type: ignore[attr-defined]
     except ValueError as error:
@@ -196,6 +199,20 @@ def _fetched(pooch: object, data: DataSet, name: str, folder: Path) -> Path:
         raise StorageError(
             f"{address}: must answer; got {_why(error)}", "check the connection, or fetch the file by other means"
         ) from error
+
+
+def _refuse_other(path: Path, sha256: str) -> None:
+    """Refuse something else of this name, which pooch would write over."""
+    if not path.exists():
+        return
+    if path.is_file():
+        with reading(path), path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
+                return
+    raise DataError(
+        f"{path}: must be the file that is to be fetched, or none; got {'another' if path.is_file() else 'a folder'}",
+        "choose another folder with -o, or move what is there",
+    )
 
 
 def _why(error: OSError) -> str:

@@ -59,6 +59,18 @@ def test_what_is_something_else_is_refused(server: str, tmp_path: Path) -> None:
     assert not (tmp_path / "here").exists()
 
 
+def test_what_stands_there_under_the_same_name_stays(server: str, tmp_path: Path) -> None:
+    mine = tmp_path / "play.txt"
+    mine.write_text("a play of mine", encoding="ascii")
+    with pytest.raises(DataError, match=r"play\.txt: must be the file that is to be fetched, or none; got another"):
+        fetch(plays(server), tmp_path)
+    assert mine.read_text(encoding="ascii") == "a play of mine"
+    mine.unlink()
+    mine.mkdir()
+    with pytest.raises(DataError, match="got a folder"):
+        fetch(plays(server), tmp_path)
+
+
 @pytest.mark.parametrize("wrong", ["a missing file", "a silent address"])
 def test_what_does_not_answer_is_told(wrong: str, server: str, tmp_path: Path) -> None:
     wanted = plays(server, name="none.txt") if wrong == "a missing file" else plays("http://127.0.0.1:9/")
