@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elman.errors import DataError, ElmanError, MissingExtraError, StorageError
-from elman.storage import make_folder, reading
+from elman.storage import make_folder, reading, storing
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,12 @@ def _fetched(pooch: object, data: DataSet, name: str, folder: Path) -> Path:
             f"{address}: must have the SHA-256 {data.files[name][:16]}...; got something else",
             "it was changed where it is published; nothing of it was kept",
         ) from error
-    except OSError as error:  # those of requests are among them
+    except OSError as error:
+        from requests import RequestException
+
+        if not isinstance(error, RequestException):
+            with storing(folder / name):
+                raise
         raise StorageError(
             f"{address}: must answer; got {_why(error)}", "check the connection, or fetch the file by other means"
         ) from error

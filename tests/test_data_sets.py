@@ -80,6 +80,17 @@ def test_what_does_not_answer_is_told(wrong: str, server: str, tmp_path: Path) -
     assert not (tmp_path / "here").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_told_as_such(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "tmp1"))
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", refused)
+    with pytest.raises(StorageError, match=r"play\.txt: must be writable, .*Permission denied"):
+        fetch(plays(server), tmp_path)
+
+
 def test_the_command_fetches_and_lists(
     server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
