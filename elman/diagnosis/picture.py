@@ -33,7 +33,7 @@ def draw(panels: Mapping[str, Lines], path: str | Path, fraction: float = 0.01) 
     every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (title, lines) in zip(every, panels.items(), strict=True):
         draw_lines(axes, lines, fraction)
-        axes.set_title(title)
+        axes.set_title(plain(title))
     shown = [value for lines in panels.values() for line in lines.values() for value in visible(line) if value == value]
     every[0].set_ylim(max(min(shown, default=1) / 3, FLOOR), 10 * max(shown, default=1))  # the panels share this axis
     every[0].set_ylabel("gradient norm relative to lag 0")
@@ -44,7 +44,7 @@ def draw(panels: Mapping[str, Lines], path: str | Path, fraction: float = 0.01) 
 def draw_lines(axes: Any, lines: Lines, fraction: float) -> None:
     """Draw one panel."""
     for number, (label, relative) in enumerate(lines.items()):
-        axes.semilogy(visible(relative), label=label, linewidth=1.8, linestyle=STYLES[number % len(STYLES)])
+        axes.semilogy(visible(relative), label=plain(label), linewidth=1.8, linestyle=STYLES[number % len(STYLES)])
     axes.axhline(fraction, color="grey", linewidth=0.8)
     axes.text(
         0.99, fraction * 1.15, f"{100 * fraction:g} %", color="grey", ha="right", transform=axes.get_yaxis_transform()
@@ -52,6 +52,11 @@ def draw_lines(axes: Any, lines: Lines, fraction: float) -> None:
     axes.set_xlabel("lag: steps between the loss and the state")
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, loc="upper right")
+
+
+def plain(text: str) -> str:
+    """Return a text that matplotlib draws as it is: a dollar would begin a formula, half a character is an error."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("$", r"\$")
 
 
 def visible(relative: Sequence[float]) -> list[float]:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from elman.codecs.audio import SoundFeatures, resampled
+from elman.diagnosis.picture import plain
 from elman.heads.ctc import BLANK
 from elman.readers.recordings import Recording
 from elman.storage import storing
@@ -46,7 +47,7 @@ def draw_alignment(
     _draw_spectrogram(upper, recording, sound)
     _write_symbols(upper, answer["times"])
     _draw_probabilities(lower, probabilities, symbols, recording.seconds)
-    figure.suptitle(f"{recording.path.name}:  {answer['transcript']}", fontsize="medium", parse_math=False)
+    figure.suptitle(plain(f"{recording.path.name}:  {answer['transcript']}"), fontsize="medium")
     with storing(path):
         figure.savefig(path, dpi=110)
     return path
@@ -66,7 +67,7 @@ def _write_symbols(axes: Any, times: Sequence[dict[str, Any]]) -> None:
         axes.axvline(time["from"], color="w", linewidth=0.8, alpha=0.8)
         shown = {" ": "␣"}.get(time["symbol"], time["symbol"])
         middle = (time["from"] + time["to"]) / 2
-        axes.annotate(shown, (middle, 1.0), xycoords=("data", "axes fraction"), ha="center", va="bottom")
+        axes.annotate(plain(shown), (middle, 1.0), xycoords=("data", "axes fraction"), ha="center", va="bottom")
 
 
 def _draw_probabilities(axes: Any, probabilities: Tensor, symbols: Sequence[str], seconds: float) -> None:
@@ -76,6 +77,6 @@ def _draw_probabilities(axes: Any, probabilities: Tensor, symbols: Sequence[str]
     peaks = probabilities.amax(dim=0)
     likely = [k for k in peaks.argsort(descending=True).tolist() if k != BLANK and float(peaks[k]) > _LEAST_SHOWN]
     for k in likely[:_MOST_LINES]:
-        axes.plot(steps, probabilities[:, k].tolist(), label={" ": "␣"}.get(symbols[k - 1], symbols[k - 1]))
+        axes.plot(steps, probabilities[:, k].tolist(), label=plain({" ": "␣"}.get(symbols[k - 1], symbols[k - 1])))
     axes.set(xlabel="seconds", ylabel="probability", ylim=(-0.02, 1.02))
     axes.legend(frameon=False, ncols=2, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))

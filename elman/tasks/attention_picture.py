@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from elman.diagnosis.picture import plain
 from elman.storage import make_folder, storing, write_file
 
 
@@ -53,9 +54,8 @@ def _heat_map(look: Look) -> Any:
     figure = Figure(figsize=(1.5 + 0.32 * len(look.read), 1.2 + 0.28 * len(look.said)), layout="constrained")
     axes = figure.subplots()
     axes.imshow(look.shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    # A dollar would begin a formula.
-    axes.set_xticks(range(len(look.read)), [token.replace("$", r"\$") for token in look.read], rotation=60, ha="right")
-    axes.set_yticks(range(len(look.said)), [token.replace("$", r"\$") for token in look.said])
+    axes.set_xticks(range(len(look.read)), [plain(token) for token in look.read], rotation=60, ha="right")
+    axes.set_yticks(range(len(look.said)), [plain(token) for token in look.said])
     axes.set_xlabel("read")
     axes.set_ylabel("written")
     return figure

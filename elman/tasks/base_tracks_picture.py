@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.diagnosis.picture import empty_figure
+from elman.diagnosis.picture import empty_figure, plain
 from elman.storage import storing
 
 _LETTERS_FIT = 110
@@ -57,7 +57,7 @@ def draw_tracks(tracks: Sequence[Track], names: Sequence[str], path: Path) -> Pa
     for axes, track in zip(rows, tracks, strict=True):
         _draw(axes, track, colours)
     rows[-1].set_xlabel("base")
-    patches = [Patch(color=colour, label=name) for name, colour in colours.items()]
+    patches = [Patch(color=colour, label=plain(name)) for name, colour in colours.items()]
     figure.legend(handles=patches, loc="outside upper right", ncols=10, frameon=False, fontsize=8)
     with storing(path):
         figure.savefig(path, dpi=120)
@@ -70,7 +70,7 @@ def _draw(axes: Any, track: Track, colours: dict[str, str]) -> None:
     if track.truth is not None:
         _bars(axes, track.truth, np.full(count, -0.25), -0.4, colours)
     known = "" if track.truth is None else "   (strip: the true labels)"
-    axes.set_title(f"{track.name}{known}", fontsize=8, loc="left")
+    axes.set_title(plain(f"{track.name}{known}"), fontsize=8, loc="left")
     axes.set(xlim=(0.5, count + 0.5), ylim=(-0.4 if track.truth is not None else -0.25, 1.05), yticks=(0, 0.5, 1))
     axes.set_ylabel("probability", fontsize=8)
     axes.axhline(0, color="k", linewidth=0.5)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from elman.codecs.labels import Labels
+from elman.diagnosis.picture import plain
 from elman.errors import DataError
 from elman.metrics import Confusion, accuracy
 from elman.storage import storing
@@ -72,8 +73,9 @@ def _picture(confusion: Confusion) -> Any:
     figure.colorbar(image, ax=axes, label="share of the true label", shrink=0.8)
     axes.set(xlabel="answered", ylabel="true", title="which label was taken for which")
     if count <= _MOST_LABELS:
-        axes.set_xticks(range(count), confusion.names, rotation=90 if count > 3 else 0)
-        axes.set_yticks(range(count), confusion.names)
+        names = [plain(name) for name in confusion.names]
+        axes.set_xticks(range(count), names, rotation=90 if count > 3 else 0)
+        axes.set_yticks(range(count), names)
     if count <= _MOST_NUMBERS:
         for i, row in enumerate(confusion.counts):
             for j, number in enumerate(row):

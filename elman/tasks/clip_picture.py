@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from elman.diagnosis.picture import empty_figure
+from elman.diagnosis.picture import empty_figure, plain
 from elman.readers import Example
 from elman.storage import storing
 from elman.tasks.sequence_labels import spread
@@ -35,8 +35,8 @@ def draw_clips(examples: Sequence[Example], answers: Sequence[Answer], path: Pat
         for axes, step in zip(row, spread(len(frames), columns), strict=False):
             axes.imshow(frames[step], cmap="gray" if frames.shape[3] == 1 else None, vmin=0, vmax=255)
             if "labels" in answer:
-                truth = None if example.y is None else example.y[step]
-                axes.set_title(answer["labels"][step], fontsize=8, pad=2, color=_colour(answer["labels"][step], truth))
+                said, truth = answer["labels"][step], None if example.y is None else example.y[step]
+                axes.set_title(plain(said), fontsize=8, pad=2, color=_colour(said, truth))
             else:
                 axes.set_title(f"{step + 1}", fontsize=7, pad=2, color="grey")
         for axes in row:
@@ -57,7 +57,7 @@ def _name(axes: object, example: Example, answer: Answer) -> None:
     if "label" in answer:
         said = answer["label"]
         certain = f"{said} {answer['probabilities'][said]:.0%}"
-        axes.text(-0.1, 0.55, certain, fontsize=9, color=_colour(said, example.y), **place)  # type: ignore[attr-defined]
+        axes.text(-0.1, 0.55, plain(certain), fontsize=9, color=_colour(said, example.y), **place)  # type: ignore[attr-defined]
         if example.y not in (None, said):
-            axes.text(-0.1, 0.3, f"true: {example.y}", fontsize=8, **place)  # type: ignore[attr-defined]
-    axes.text(-0.1, 0.05, example.x.path.name, fontsize=6, color="grey", **place)  # type: ignore[attr-defined]
+            axes.text(-0.1, 0.3, plain(f"true: {example.y}"), fontsize=8, **place)  # type: ignore[attr-defined]
+    axes.text(-0.1, 0.05, plain(example.x.path.name), fontsize=6, color="grey", **place)  # type: ignore[attr-defined]

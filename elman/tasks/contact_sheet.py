@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from elman.diagnosis.picture import plain
 from elman.errors import MissingExtraError
 
 _COLUMNS, _MOST, _LINE = 4, 24, 28
@@ -33,6 +34,8 @@ def draw_sheet(images: Sequence[tuple[Any, str]], path: Path) -> Path:
     for axes, (pixels, text) in zip(every, shown, strict=False):
         grey = pixels.shape[2] == 1
         axes.imshow(pixels[:, :, 0] if grey else pixels, cmap="gray" if grey else None, vmin=0, vmax=255)
-        axes.set_title("\n".join(textwrap.wrap(text, _LINE)), fontsize=8, y=-0.03, pad=0, verticalalignment="top")
+        axes.set_title(
+            plain("\n".join(textwrap.wrap(text, _LINE))), fontsize=8, y=-0.03, pad=0, verticalalignment="top"
+        )
     figure.savefig(path, dpi=100)
     return path

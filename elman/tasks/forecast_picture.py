@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from elman.diagnosis.picture import empty_figure
+from elman.diagnosis.picture import empty_figure, plain
 from elman.readers import Example
 from elman.storage import storing
 from elman.tasks.supervised import Answer
@@ -50,7 +50,7 @@ def draw_forecasts(examples: Sequence[Example], answers: Sequence[Answer], folde
     for (whole, close), track in zip(grid, tracks, strict=True):
         _draw(whole, track, slice(None))
         _draw(close, track, slice(-_CLOSE, None))
-        whole.set_title(track.title, fontsize=9, loc="left")
+        whole.set_title(plain(track.title), fontsize=9, loc="left")
         close.set_title(f"the last {min(_CLOSE, len(track.at))} steps", fontsize=9, loc="left")
         close.tick_params(axis="x", labelrotation=30, labelsize=7)
     grid[0, 0].legend(frameon=False, fontsize=8, ncols=3, loc="upper left")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from elman.diagnosis.picture import plain
 from elman.errors import MissingExtraError
 from elman.readers.notes import LOWEST, name_of_key
 from elman.readers.piano_rolls import Roll
@@ -41,7 +42,7 @@ def draw_roll(roll: Roll, path: Path, steps_per_beat: int, surprise: Sequence[fl
         1 + bool(len(surprise)), 1, sharex=True, squeeze=False, height_ratios=[3, 1][: 1 + bool(len(surprise))]
     )
     _draw_keys(rows[0, 0], roll, len(roll) / steps_per_beat)
-    rows[0, 0].set_title(title)
+    rows[0, 0].set_title(plain(title))
     if len(surprise):
         beats = np.arange(len(surprise)) / steps_per_beat
         rows[1, 0].step(beats, surprise, where="post", linewidth=1.0)

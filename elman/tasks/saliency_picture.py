@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from elman.diagnosis.picture import empty_figure
+from elman.diagnosis.picture import empty_figure, plain
 from elman.storage import storing
 
 COLOURS = {"A": "#2a9d3a", "C": "#2f6fb7", "G": "#e0a100", "T": "#c8372d"}
@@ -31,7 +31,7 @@ def draw_saliency(rows: Sequence[tuple[str, str, str, Tensor]], path: Path) -> P
     ):
         values, at = weights.tolist(), range(1, len(letters) + 1)
         axes.bar(at, values, width=1.0, color=[COLOURS.get(letter, "grey") for letter in letters])
-        axes.set_title(f"{label}   {where}", fontsize=8, loc="left")
+        axes.set_title(plain(f"{label}   {where}"), fontsize=8, loc="left")
         axes.set(xlim=(0.5, len(letters) + 0.5), ylabel="speaks for it")
         axes.axhline(0, color="k", linewidth=0.5)
         axes.margins(y=0.25)

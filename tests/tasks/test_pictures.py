@@ -1,0 +1,71 @@
+"""Pictures show the texts of data as they are, whatever signs these hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from elman.diagnosis.picture import draw
+from elman.readers import Example
+from elman.readers.piano_rolls import Roll
+from elman.readers.videos import Clip
+from elman.tasks.attention_picture import Look, draw_looks
+from elman.tasks.base_tracks_picture import Track, draw_tracks
+from elman.tasks.classes import draw_confusion
+from elman.tasks.clip_picture import draw_clips
+from elman.tasks.contact_sheet import draw_sheet
+from elman.tasks.piano_roll_picture import draw_roll
+from elman.tasks.saliency_picture import draw_saliency
+
+# What matplotlib reads as a formula, a broken one; and a byte of a file's name that is not UTF-8.
+SIGNS = "$_$ 5 and $^^$ 6 \udcff"
+PIXELS = np.zeros((4, 4, 3), dtype=np.uint8)
+
+
+def confusion(text: str, folder: Path) -> Path:
+    return draw_confusion([{"label": text}, {"label": "b"}], [text, text], folder)[0]
+
+
+def clips(text: str, folder: Path) -> Path:
+    clip = Clip(Path(text), PIXELS[None])
+    examples = [Example("here", clip, "b"), Example("here", clip, (text,))]
+    return draw_clips(examples, [{"label": text, "probabilities": {text: 0.5}}, {"labels": [text]}], folder / "x.png")
+
+
+def sheet(text: str, folder: Path) -> Path:
+    return draw_sheet([(PIXELS, text)], folder / "x.png")
+
+
+def attention(text: str, folder: Path) -> Path:
+    return draw_looks([Look(text, [(text, -1.0)], [text], [text], [[1.0]])], folder)[0]
+
+
+def tracks(text: str, folder: Path) -> Path:
+    return draw_tracks([Track(text, "ACGT", [text] * 4, [0.5] * 4)], [text, "b"], folder / "x.png")
+
+
+def saliency(text: str, folder: Path) -> Path:
+    return draw_saliency([(text, "ACGT", text, torch.ones(4))], folder / "x.png")
+
+
+def roll(text: str, folder: Path) -> Path:
+    found: Roll = np.zeros((4, 88), dtype=bool)
+    return draw_roll(found, folder / "x.png", 1, title=text)
+
+
+def flow(text: str, folder: Path) -> Path:
+    return draw({text: {text: [1.0, 0.5]}}, folder / "x.png")
+
+
+@pytest.mark.parametrize("drawn", [confusion, clips, sheet, tracks, saliency, roll, flow])
+def test_signs_of_formulas_are_drawn_as_they_are(drawn, tmp_path):
+    shown = []
+    for number, text in enumerate((SIGNS, SIGNS.replace("_", "__"))):
+        (tmp_path / str(number)).mkdir()
+        with Image.open(drawn(text, tmp_path / str(number))) as image:
+            shown.append(image.tobytes())
+    assert shown[0] != shown[1]
