@@ -59,6 +59,11 @@ def plain(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("$", r"\$")
 
 
+def room(texts: Sequence[str]) -> float:
+    """Return how many inches the longest of some texts takes beside an axis, at least half an inch."""
+    return max(0.5, 0.1 * max(map(len, texts), default=0))
+
+
 def visible(relative: Sequence[float]) -> list[float]:
     """Return what a logarithmic axis can show: zero and values that are not finite become gaps."""
     return [value if math.isfinite(value) and value > 0 else math.nan for value in relative]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elman.diagnosis.picture import plain
+from elman.diagnosis.picture import plain, room
 from elman.storage import make_folder, storing, write_file
 
 
@@ -51,7 +51,9 @@ def draw_looks(looks: Sequence[Look], folder: Path) -> list[Path]:
 def _heat_map(look: Look) -> Any:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(1.5 + 0.32 * len(look.read), 1.2 + 0.28 * len(look.said)), layout="constrained")
+    beside, below = (room(tokens) for tokens in (look.said, look.read))
+    size = 1.0 + beside + 0.32 * len(look.read), 0.8 + below + 0.28 * len(look.said)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     axes.imshow(look.shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.set_xticks(range(len(look.read)), [plain(token) for token in look.read], rotation=60, ha="right")

@@ -9,13 +9,13 @@ from typing import Any
 from torch import Tensor
 
 from elman.codecs.labels import Labels
-from elman.diagnosis.picture import plain
+from elman.diagnosis.picture import plain, room
 from elman.errors import DataError
 from elman.metrics import Confusion, accuracy
 from elman.storage import storing
 from elman.tasks.supervised import Answer
 
-_MOST_NUMBERS, _MOST_LABELS = 20, 60
+_MOST_NUMBERS, _MOST_LABELS, _SHORT = 20, 60, 0.8
 
 
 def labels_to_tell_apart(found: Sequence[str]) -> Labels:
@@ -65,7 +65,8 @@ def _picture(confusion: Confusion) -> Any:
     from matplotlib.figure import Figure
 
     count = len(confusion.names)
-    side = min(3.0 + 0.45 * count, 14.0)
+    beside = room(confusion.names) if count <= _MOST_LABELS else 0.0
+    side = min(2.5 + 0.45 * count, 13.5) + beside
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.add_subplot()
     shares = [[n / max(sum(row), 1) for n in row] for row in confusion.counts]
@@ -74,7 +75,7 @@ def _picture(confusion: Confusion) -> Any:
     axes.set(xlabel="answered", ylabel="true", title="which label was taken for which")
     if count <= _MOST_LABELS:
         names = [plain(name) for name in confusion.names]
-        axes.set_xticks(range(count), names, rotation=90 if count > 3 else 0)
+        axes.set_xticks(range(count), names, rotation=90 if count > 3 or beside > _SHORT else 0)
         axes.set_yticks(range(count), names)
     if count <= _MOST_NUMBERS:
         for i, row in enumerate(confusion.counts):

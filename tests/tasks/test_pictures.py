@@ -61,7 +61,7 @@ def flow(text: str, folder: Path) -> Path:
     return draw({text: {text: [1.0, 0.5]}}, folder / "x.png")
 
 
-@pytest.mark.parametrize("drawn", [confusion, clips, sheet, tracks, saliency, roll, flow])
+@pytest.mark.parametrize("drawn", [confusion, clips, sheet, attention, tracks, saliency, roll, flow])
 def test_signs_of_formulas_are_drawn_as_they_are(drawn, tmp_path):
     shown = []
     for number, text in enumerate((SIGNS, SIGNS.replace("_", "__"))):
@@ -69,3 +69,8 @@ def test_signs_of_formulas_are_drawn_as_they_are(drawn, tmp_path):
         with Image.open(drawn(text, tmp_path / str(number))) as image:
             shown.append(image.tobytes())
     assert shown[0] != shown[1]
+
+
+@pytest.mark.parametrize("drawn", [confusion, attention])
+def test_long_names_leave_room_for_what_they_name(drawn, tmp_path):
+    drawn("a name of many words " * 6, tmp_path)  # matplotlib warns where none is left
