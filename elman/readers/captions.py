@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from elman.errors import DataError, MissingInputError, UsageError, nearest
-from elman.readers.examples import Example, Reading
+from elman.readers.examples import Example, Reading, shown
 from elman.readers.kinds import refuse_others
-from elman.readers.tables import TABLES, form_of, rows
+from elman.readers.tables import TABLES, Row, form_of, rows
 from elman.readers.videos import IMAGES, Clip, Clips, VideoReading
 
 FORMS = ("auto", *TABLES, "images")
@@ -29,7 +29,7 @@ def read_captions(path: Path, how: VideoReading) -> Iterator[Example]:
     """Yield images, each as a clip of one frame, with all their captions.
 
         csv, tsv, jsonl, parquet  a manifest: columns "path", from the manifest's folder on, and "caption"; an image
-                                  with several captions stands in several rows
+                                  with several captions stands in several rows, or has a list of them
         images                    a folder of images or one of them, without captions
 
     Args:
@@ -81,7 +81,7 @@ def _of_manifest(path: Path, form: str, how: Reading) -> dict[Path, _Described]:
     found: dict[Path, _Described] = {}
     for row in rows(path, form, how, ("path", "caption") if how.labelled else ("path",)):
         try:
-            group, part = row.group(how), row.part(how)
+            group, part, captions = row.group(how), row.part(how), _captions(row, how)
             image = path.parent / str(row.values[how.column("path")])
             described = found.setdefault(image, _Described(row.where, group, part))
             if (described.group, described.part) != (group, part):
@@ -89,8 +89,22 @@ def _of_manifest(path: Path, form: str, how: Reading) -> dict[Path, _Described]:
         except DataError as error:
             how.rejects.take(row.where, error)
         else:
-            described.captions += [str(caption) for caption in [row.values.get(how.column("caption"))] if caption]
+            described.captions += captions
     return found
+
+
+def _captions(row: Row, how: Reading) -> list[str]:
+    """What a row says of its image; JSON lines and Parquet may say several things, as a list.
+
+    Raises:
+        DataError: something of it is no text.
+    """
+    found = row.values.get(how.column("caption"))
+    captions = found if isinstance(found, list) else [] if found in (None, "") else [found]
+    told = all(isinstance(caption, str | int | float) and str(caption).strip() for caption in captions)
+    if not told or (how.labelled and not captions):
+        raise DataError(f"{row.where}: {how.column('caption')} must be a text or a list of texts; got {shown(found)}")
+    return list(map(str, captions))
 
 
 def _picture(image: Path, where: str, clips: Clips) -> Clip:

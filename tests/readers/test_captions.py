@@ -50,6 +50,19 @@ def test_json_lines_with_columns_of_other_names(folder):
     assert [(e.y, e.part) for e in found] == [(("red",), "test"), (("green",), "train")]
 
 
+def test_a_list_of_captions_is_several(folder):
+    rows = [{"path": "a.png", "caption": ["red", "a red one"]}, {"path": "a.png", "caption": "it"}]
+    rows += [
+        {"path": "b.jpg", "caption": wrong} for wrong in ([], [None], ["green", " "], {"en": "green"}, ["a", ["b"]])
+    ]
+    (folder / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found, rejects = read(folder / "a.jsonl", skip=True)
+    assert [e.y for e in found] == [("red", "a red one", "it")]
+    assert [row["problem"].partition(";")[0] for row in rejects.rows] == [
+        "caption must be a text or a list of texts"
+    ] * 5
+
+
 def test_images_alone(folder):
     (folder / "._a.png").write_bytes(b"\0\5\x16\7")
     found, _ = read(folder, labelled=False)
