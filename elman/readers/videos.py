@@ -200,16 +200,23 @@ class Clips:
 
 def _example(row: Row, clips: Clips, how: Reading) -> Example:
     group, part = row.group(how), row.part(how)
-    one, each = (row.values.get(how.column(name)) for name in ("label", "labels"))
-    if how.labelled and one in (None, "") and each in (None, "", []):
+    one, each = (_said(row.values.get(how.column(name))) for name in ("label", "labels"))
+    if how.labelled and one is None and each is None:
         raise DataError(
             f"{row.where}: must have a label, or labels for every frame; got {', '.join(row.values)}",
             "name the column with --column label=NAME",
         )
     clip, kept, count = clips.clip(row.values[how.column("path")])
-    if each in (None, "", []):
-        return Example(row.where, clip, None if one in (None, "") else str(one).strip(), group, part)
+    if each is None:
+        return Example(row.where, clip, one if one is None else str(one).strip(), group, part)
     labels = tuple(map(str, each)) if isinstance(each, list) else tuple(str(each).split())
+    if isinstance(each, list) and None in map(_said, each):
+        raise DataError(f"{row.where}: must have a label a frame; frame {[*map(_said, each)].index(None) + 1} has none")
     if len(labels) != count:
         raise DataError(f"{row.where}: must have a label a frame; got {count} frames and {len(labels)} labels")
     return Example(row.where, clip, tuple(labels[n] for n in kept), group, part)
+
+
+def _said(value: Any) -> Any:
+    """A value of a table; None where it is empty or blank."""
+    return None if value in (None, []) or not str(value).strip() else value

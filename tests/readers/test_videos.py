@@ -235,6 +235,7 @@ def test_a_broken_clip_is_told_or_left_out(case: str, tmp_path: Path) -> None:
         ("x.mp4,,a b c", "must have a label a frame; got 4 frames and 3 labels"),
         ("y.mp4,a,", r"y\.mp4: file must exist; got none"),
         (",a,", "path must not be empty"),
+        ("x.mp4,  ,", "must have a label, or labels for every frame"),
         ("empty,a,", "must hold images, .*; got none"),
     ],
 )
@@ -246,6 +247,14 @@ def test_rows_that_cannot_be_used_are_told_with_their_line(row: str, message: st
         list(read_videos(tmp_path / "m.csv", VideoReading(size=8)))
     rejects = Rejects(skip=True)
     assert len(list(read_videos(tmp_path / "m.csv", VideoReading(rejects, size=8)))) == 1 == len(rejects)
+
+
+@pytest.mark.parametrize("labels", [["a", "b", None, "a"], ["a", "b", " ", "a"]])
+def test_a_frame_without_a_label_is_told(labels: list[str | None], tmp_path: Path) -> None:
+    write_clip(tmp_path / "x.mp4")
+    (tmp_path / "m.jsonl").write_text(json.dumps({"path": "x.mp4", "labels": labels}), encoding="ascii")
+    with pytest.raises(DataError, match=r"m\.jsonl:1: must have a label a frame; frame 3 has none"):
+        list(read_videos(tmp_path / "m.jsonl", VideoReading(size=8)))
 
 
 def test_options_and_paths_that_do_not_fit_are_told(tmp_path: Path) -> None:
