@@ -44,8 +44,8 @@ def draw_roll(roll: Roll, path: Path, steps_per_beat: int, surprise: Sequence[fl
     _draw_keys(rows[0, 0], roll, len(roll) / steps_per_beat)
     rows[0, 0].set_title(plain(title))
     if len(surprise):
-        beats = np.arange(len(surprise)) / steps_per_beat
-        rows[1, 0].step(beats, surprise, where="post", linewidth=1.0)
+        beats = np.arange(len(surprise) + 1) / steps_per_beat
+        rows[1, 0].stairs(surprise, beats, baseline=None, linewidth=1.0)
         rows[1, 0].set_ylabel("nats")
         rows[1, 0].set_ylim(bottom=0)
     rows[-1, 0].set_xlabel("beats")

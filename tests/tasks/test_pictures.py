@@ -74,3 +74,10 @@ def test_signs_of_formulas_are_drawn_as_they_are(drawn, tmp_path):
 @pytest.mark.parametrize("drawn", [confusion, attention])
 def test_long_names_leave_room_for_what_they_name(drawn, tmp_path):
     drawn("a name of many words " * 6, tmp_path)  # matplotlib warns where none is left
+
+
+def test_the_surprise_of_the_last_step_of_a_roll_is_seen(tmp_path):
+    path = draw_roll(np.zeros((1, 88), dtype=bool), tmp_path / "x.png", 1, [2.0])
+    with Image.open(path) as image:
+        blue = (np.asarray(image.convert("RGB")) == (31, 119, 180)).all(axis=2)  # of the line
+    assert blue.sum() > image.width / 2
