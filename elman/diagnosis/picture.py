@@ -20,7 +20,7 @@ def draw(panels: Mapping[str, Lines], path: str | Path, fraction: float = 0.01) 
 
     Args:
         panels: Heading -> label -> relative norms at lag 0, 1, ...
-        path: File to write; its folder must exist.
+        path: File to write; its folder must exist. A name that ends as another kind of picture, .svg, makes that kind.
         fraction: Level below which a lag no longer counts as remembered, drawn as a grey line.
 
     Returns:
@@ -37,8 +37,10 @@ def draw(panels: Mapping[str, Lines], path: str | Path, fraction: float = 0.01) 
     shown = [value for lines in panels.values() for line in lines.values() for value in visible(line) if value == value]
     every[0].set_ylim(max(min(shown, default=1) / 3, FLOOR), 10 * max(shown, default=1))  # the panels share this axis
     every[0].set_ylabel("gradient norm relative to lag 0")
-    figure.savefig(path, dpi=120)
-    return Path(path)
+    path = Path(path)
+    known = path.suffix.removeprefix(".").lower() in figure.canvas.get_supported_filetypes()
+    figure.savefig(path, dpi=120, format=None if known else "png")
+    return path
 
 
 def draw_lines(axes: Any, lines: Lines, fraction: float) -> None:

@@ -81,3 +81,10 @@ def test_the_surprise_of_the_last_step_of_a_roll_is_seen(tmp_path):
     with Image.open(path) as image:
         blue = (np.asarray(image.convert("RGB")) == (31, 119, 180)).all(axis=2)  # of the line
     assert blue.sum() > image.width / 2
+
+
+@pytest.mark.parametrize("name", ["flow", "flow.of.today", "flow.PNG"])
+def test_a_picture_stands_where_it_was_to_stand(name, tmp_path):
+    assert draw({"model": {"layer": [1.0, 0.5]}}, tmp_path / name) == tmp_path / name
+    with Image.open(tmp_path / name) as image:
+        assert image.format == "PNG"
