@@ -36,6 +36,9 @@ def array_series(path: Path, how: SeriesReading) -> Iterator[Example]:
     ends = [name[1:] for name in arrays if name == "x" or (name.startswith("x_") and name[2:] in PARTS)]
     if not ends:
         raise DataError(f"{path}: must hold an array x, or x_train and x_test; got {', '.join(arrays) or 'none'}")
+    others = [name for name in arrays if name.startswith("x_") and name[1:] not in ends and f"y{name[1:]}" in arrays]
+    if others:
+        raise DataError(f"{path}: {others[0]} must be of one of the parts {', '.join(PARTS)}", "rename it and its y")
     for end in ends:
         yield from _of_part(path, arrays, end, how)
 

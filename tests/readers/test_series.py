@@ -250,6 +250,10 @@ def test_files_that_hold_no_series_are_errors_in_any_case(case: str, tmp_path: P
         ({"x": np.zeros((2, 3)), "y": [1, 2], "lengths": [3, 4]}, "lengths must be integers from 1 to 3"),
         ({"x": np.array([[1.0, np.inf]]), "y": [1]}, r"x\[0\]: must be finite numbers; got inf at step 2 of column 1"),
         ({"x": np.array([{}, {}]), "y": [1, 2]}, "must be a whole .npz of plain arrays"),
+        (
+            {**{f"{name}_train": np.ones(2) for name in "xy"}, "x_val": np.ones(2), "y_val": np.ones(2)},
+            "x_val must be of",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_are_told(arrays: dict[str, object], message: str, tmp_path: Path) -> None:
