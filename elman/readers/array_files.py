@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from elman.errors import DataError
-from elman.readers.examples import Example
+from elman.readers.examples import Example, shown
 from elman.readers.numpy_files import plain_arrays
 from elman.readers.series import Series, SeriesReading, refuse_missing
 from elman.readers.tables import PARTS
@@ -53,16 +52,26 @@ def _of_part(path: Path, arrays: dict[str, Array], end: str, how: SeriesReading)
         where = f"{path}: x{end}[{n}]"
         rows = x[n] if x.ndim == 3 else x[n, :, None]  # (T, I)
         numbers = rows[: int(beside["lengths"][n])] if "lengths" in beside else rows
-        label, group = (str(beside[name][n]) if name in beside else None for name in ("y", "groups"))
+        label = _text(beside["y"][n]) if "y" in beside else None
+        group = str(beside["groups"][n]) if "groups" in beside else None
         try:
+            if how.labelled and label is None:
+                raise DataError(f"{where}: must have a label in y{end}; got {shown(beside['y'][n])}")
             refuse_missing(where, numbers, how)
             yield Example(where, Series(where, names, numbers), label, group, part)
         except DataError as error:
             how.rejects.take(where, error)
 
 
+def _text(value: Any) -> str | None:
+    """A label as text; None for a number that is none, and for blanks."""
+    if value != value:
+        return None
+    return (value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)).strip() or None
+
+
 def _check(path: Path, end: str, x: Array, beside: dict[str, Array], how: SeriesReading) -> None:
-    if x.ndim not in (2, 3) or 0 in x.shape or not (np.issubdtype(x.dtype, np.number) or x.dtype == bool):
+    if x.ndim not in (2, 3) or 0 in x.shape or x.dtype.kind not in "buif":
         raise DataError(f"{path}: x{end} must be numbers (N, T) or (N, T, I); got {x.dtype} {x.shape}")
     if how.classed and "y" not in beside:
         raise DataError(f"{path}: must have labels y{end} for x{end}; got none")

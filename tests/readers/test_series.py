@@ -239,6 +239,11 @@ def test_files_that_hold_no_series_are_errors_in_any_case(case: str, tmp_path: P
         list(read_series(tmp_path / name, SeriesReading(Rejects(skip=True), columns=columns)))
 
 
+def test_labels_of_bytes_are_texts(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=np.zeros((2, 3)), y=np.array([b"up", b"down"]))
+    assert [e.y for e in read_series(tmp_path / "d.npz", SeriesReading())] == ["up", "down"]
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
@@ -247,6 +252,9 @@ def test_files_that_hold_no_series_are_errors_in_any_case(case: str, tmp_path: P
         ({"x": np.zeros((2, 3)), "y": [1]}, r"y must have shape \(2,\), one a series; got \(1,\)"),
         ({"x": np.zeros(3), "y": [1, 2, 3]}, r"x must be numbers \(N, T\) or \(N, T, I\); got float64 \(3,\)"),
         ({"x": np.array([["a"]]), "y": [1]}, "x must be numbers"),
+        ({"x": np.array([[1j]]), "y": [1]}, "x must be numbers"),
+        ({"x": np.zeros((2, 3)), "y": [1, np.nan]}, r"x\[1\]: must have a label in y; got .*nan"),
+        ({"x": np.zeros((2, 3)), "y": ["a", " "]}, r"x\[1\]: must have a label in y; got .*' '"),
         ({"x": np.zeros((2, 3)), "y": [1, 2], "lengths": [3, 4]}, "lengths must be integers from 1 to 3"),
         ({"x": np.array([[1.0, np.inf]]), "y": [1]}, r"x\[0\]: must be finite numbers; got inf at step 2 of column 1"),
         ({"x": np.array([{}, {}]), "y": [1, 2]}, "must be a whole .npz of plain arrays"),
