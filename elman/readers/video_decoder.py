@@ -29,6 +29,8 @@ def decode(path: Path, size: str, colours: str, rate: str) -> tuple[dict[str, An
         with av.open(str(path)) as container:
             if not container.streams.video:
                 return {"error": "must hold moving pictures; got no video stream"}, b""
+            if container.format.name == "gif" and _is_cut_off(path.read_bytes()):
+                return {"error": "must be a whole GIF; got one that is cut off"}, b""
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
             still = container.format.name == "image2" or container.format.name.endswith("_pipe")
@@ -45,6 +47,27 @@ def decode(path: Path, size: str, colours: str, rate: str) -> tuple[dict[str, An
     if not found.count or found.count < promised:
         return {"error": f"must have the {promised} frames that it announces; got {found.count}"}, b""
     return {"kept": found.kept, "count": found.count}, b"".join(found.pixels)
+
+
+def _is_cut_off(gif: bytes) -> bool:
+    """Whether a GIF ends within a block: FFmpeg takes what there is of it, and makes up the rest of a frame."""
+    at = 13 + _colours(gif[10])
+    try:
+        while at < len(gif) and gif[at] != 0x3B:  # some programs leave out this last byte
+            if gif[at] not in (0x21, 0x2C):  # neither an extension nor a frame: what follows is not of the GIF
+                return False
+            at += 2 if gif[at] == 0x21 else 11 + _colours(gif[at + 9])
+            while gif[at]:
+                at += gif[at] + 1
+            at += 1
+    except IndexError:
+        return True
+    return False
+
+
+def _colours(flags: int) -> int:
+    """How many bytes a table of colours has, by the byte that announces it."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
 def _turn(path: Path) -> tuple[bool, int]:

@@ -228,6 +228,21 @@ def test_a_broken_clip_is_told_or_left_out(case: str, tmp_path: Path) -> None:
     assert [row["where"] for row in rejects.rows] == [str(broken)]
 
 
+def test_a_gif_that_is_cut_off_is_told(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3, 16, 16), dtype=np.uint8)
+    first, *others = map(Image.fromarray, noise)
+    first.save(tmp_path / "x.gif", save_all=True, append_images=others)
+    whole = (tmp_path / "x.gif").read_bytes()
+    with Clips(VideoReading(size=8)) as clips:
+        for data in (whole, whole[:-1], whole + b"more"):
+            (tmp_path / "x.gif").write_bytes(data)
+            assert len(clips.clip(tmp_path / "x.gif")[0].frames) == 3
+        for share in (0.5, 0.7, 0.9, 0.99):
+            (tmp_path / "x.gif").write_bytes(whole[: int(len(whole) * share)])
+            with pytest.raises(DataError, match=r"x\.gif: must be a whole GIF; got one that is cut off"):
+                clips.clip(tmp_path / "x.gif")
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
