@@ -60,7 +60,7 @@ def _name_strongest(axes: object, letters: str, weights: Tensor, width: int = 12
     begin = int(sums.argmax())
     axes.annotate(  # type: ignore[attr-defined]
         letters[begin : begin + width],
-        (begin + 1 + width / 2, float(weights[begin : begin + width].max())),
+        (begin + (1 + width) / 2, float(weights[begin : begin + width].max())),
         ha="center",
         va="bottom",
         fontsize=8,
