@@ -171,6 +171,11 @@ class SoundFeatures:
         """Length F of a step's vector."""
         return self.bands if self.form == "log-mel" else self.coefficients
 
+    @property
+    def step_seconds(self) -> float:
+        """Seconds from one step to the next: those of `hop`, rounded to whole samples."""
+        return self.hop_samples / self.rate
+
     @cached_property
     def _fixed(self) -> tuple[Tensor, Tensor, Tensor]:
         """Window, filters, cosines."""

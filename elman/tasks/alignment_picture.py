@@ -56,7 +56,7 @@ def draw_alignment(
 def _draw_spectrogram(axes: Any, recording: Recording, sound: SoundFeatures) -> None:
     heard = SoundFeatures(sound.rate, bands=sound.bands, window=sound.window, hop=sound.hop)
     logs = heard.spectra(resampled(recording.samples(), recording.rate, sound.rate))  # (T, bands)
-    extent = (0, len(logs) * sound.hop_samples / sound.rate, 0, sound.bands)
+    extent = (0, len(logs) * sound.step_seconds, 0, sound.bands)
     axes.imshow(logs.T.numpy(), origin="lower", aspect="auto", extent=extent, cmap="magma", interpolation="nearest")
     axes.set_ylabel("mel band")
 

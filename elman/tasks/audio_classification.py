@@ -67,8 +67,8 @@ class AudioClassification(SoundTask[AudioClassificationOptions]):
 
     def part_of(self, features: Tensor, setting: Setting[AudioClassificationOptions]) -> Tensor:
         """Return what a crop leaves of features (T, F)."""
-        crop = setting.config.crop
-        return features if crop is None else cropped(features, max(1, round(crop / setting.codecs["sound"].hop)))
+        crop, sound = setting.config.crop, setting.codecs["sound"]
+        return features if crop is None else cropped(features, max(1, round(crop / sound.step_seconds)))
 
     def network(
         self, setting: Setting[AudioClassificationOptions], seed: int, examples: Sequence[Example] = ()

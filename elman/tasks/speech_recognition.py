@@ -142,7 +142,7 @@ class SpeechRecognition(SoundTask[SpeechRecognitionOptions]):
         return [{"transcript": _text(greedy(logs), names)} for logs in _logs(network, x)]
 
     def _answer(self, labels: Sequence[int], logs: Tensor, setting: Setting[SpeechRecognitionOptions]) -> Answer:
-        names, seconds = setting.codecs["symbols"].names, setting.codecs["sound"].hop * setting.config.stack
+        names, seconds = setting.codecs["symbols"].names, setting.codecs["sound"].step_seconds * setting.config.stack
         times = [
             {"symbol": names[label - 1], "from": round(begin * seconds, 4), "to": round(end * seconds, 4)}
             for label, (begin, end) in zip(labels, align(logs, labels), strict=True)

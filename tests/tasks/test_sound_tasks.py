@@ -26,6 +26,7 @@ from elman.tasks.language_model import LanguageModelConfig, LanguageModelProblem
 from elman.tasks.language_model import load as load_language_model
 from elman.tasks.letter_model import LetterModel
 from elman.tasks.sound import SoundTask
+from elman.tasks.supervised_model import SupervisedModel
 from elman.tasks.supervised_problem import SupervisedProblem
 
 PITCHES = {"a": 400, "b": 900, "c": 1800}
@@ -95,6 +96,20 @@ def test_prediction_says_what_and_when_and_draws_it(recogniser: Path, tmp_path: 
         assert 0.1 * n - 0.05 <= time["from"] < time["to"] <= 0.1 * (n + 1) + 0.05
     assert (tmp_path / "out" / "01-new.png").read_bytes().startswith(b"\x89PNG")
     assert math.log(0.05) < answer["log_probability"] < 0
+
+
+def test_times_are_those_of_steps_of_whole_samples(tmp_path: Path) -> None:
+    manifest = write_tones(tmp_path / "data", count=4)
+    made = problem_of("speech-recognition", manifest, stack=2, hop=0.00031, window=0.002, bands=4, validation=manifest)
+    model: Any = SupervisedModel(made.task, made.model, made.setting)
+    with torch.no_grad():  # a network that says one symbol from the first step to the last
+        model.network.head.weight.zero_()
+        model.network.head.bias.copy_(torch.eye(len(model.network.head.bias))[1] * 20)
+    item = made.items["train"][0]
+    (answer,) = model.predict([item.x])
+    # 0.31 ms are 2.48 samples at 8,000 Hz: a step is 2 samples, and two of them are one for the layers.
+    assert made.setting.codecs["sound"].hop_samples == 2
+    assert [(time["from"], time["to"]) for time in answer["times"]] == [(0, round(-(-item.length // 2) * 4 / 8000, 4))]
 
 
 def test_a_wider_beam_finds_nothing_less_probable(recogniser: Path) -> None:
@@ -304,6 +319,15 @@ def test_crops_take_the_seconds_that_are_asked_for(tmp_path: Path) -> None:
     task: SoundTask[Any] = made.task  # type: ignore[assignment]
     whole, _ = task.collate(made.items["validation"], made.setting)
     assert int(whole.lengths.min()) > 50
+
+
+def test_crops_count_steps_of_whole_samples(tmp_path: Path) -> None:
+    write_tunes(tmp_path / "tunes", count=2)
+    options = {"crop": 0.02, "hop": 0.00031, "window": 0.002, "bands": 4, "validation_fraction": 0.5}
+    made = problem_of("audio-classification", tmp_path / "tunes", **options)
+    with drawing(0, "train", 0, 0):
+        x, _ = made.batch(0, 0)
+    assert set(x.lengths.tolist()) == {80}  # of 2 samples each at 8,000 Hz
 
 
 def test_classification_learns_the_generated_example(tmp_path: Path) -> None:
