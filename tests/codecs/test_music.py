@@ -51,6 +51,24 @@ def test_notes_go_to_a_midi_file_and_back(tmp_path):
     assert np.allclose([n[:2] for n in found], [n[:2] for n in sorted(notes)], atol=1 / 960)
 
 
+NOTES = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 20), st.integers(60, 62)), min_size=1, max_size=12)
+
+
+@given(NOTES)
+def test_notes_that_overlap_on_one_key_sound_as_long_in_a_midi_file(tmp_path_factory, spans):
+    codec, path = PianoRoll(4), tmp_path_factory.mktemp("midi") / "a.mid"
+    notes = [Note(begin / 4, (begin + length) / 4, key) for begin, length, key in spans]
+    path.write_bytes(midi_bytes(notes))
+    found = read_midi(path)
+    assert np.array_equal(codec.encode(found), codec.encode(notes))
+    assert sorted((n.begin, n.key) for n in found) == sorted({(n.begin, n.key) for n in notes})
+
+
+def test_a_note_shorter_than_a_tick_ends(tmp_path):
+    (tmp_path / "a.mid").write_bytes(midi_bytes([Note(0, 1 / 2000, 60), Note(0, 4, 64)]))
+    assert read_midi(tmp_path / "a.mid") == [Note(0, 1 / 480, 60), Note(0, 4, 64)]
+
+
 def test_a_note_takes_one_step_at_least_and_the_nearest_ones():
     roll = PianoRoll(2).encode([Note(0, 0.01, 60), Note(0.6, 1.4, 62), Note(0.9, 2.1, 64)])
     assert [np.flatnonzero(roll[:, key - 21]).tolist() for key in (60, 62, 64)] == [[0], [1, 2], [2, 3]]
