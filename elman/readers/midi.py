@@ -30,8 +30,9 @@ def read_midi(path: Path) -> list[Note]:
     if file.ticks_per_beat < 1 or file.ticks_per_beat >= 1 << 15:
         raise DataError(f"{path}: must count time in ticks per beat; got SMPTE frames")
     notes: list[Note] = []
+    last = max((sum(message.time for message in track) for track in file.tracks), default=0)
     for track in file.tracks:
-        notes += _notes(track, file.ticks_per_beat)
+        notes += _notes(track, file.ticks_per_beat, last)
     if not notes:
         raise DataError(f"{path}: must hold notes; got none outside the drums")
     return sorted(notes)
@@ -55,8 +56,8 @@ def _parsed(path: Path) -> Any:
         raise DataError(f"{path}: must be a MIDI file; {error}") from None
 
 
-def _notes(track: Any, ticks_per_beat: int) -> list[Note]:
-    """The notes of one track, by channel and key."""
+def _notes(track: Any, ticks_per_beat: int, last: int) -> list[Note]:
+    """The notes of one track, by channel and key; the piece ends at tick `last`."""
     now, sounding = 0, dict[tuple[int, int], int]()
     found: dict[int, list[Note]] = defaultdict(list)
 
@@ -72,6 +73,7 @@ def _notes(track: Any, ticks_per_beat: int) -> list[Note]:
         let_go(message.channel, message.note)
         if message.type == "note_on" and message.velocity > 0:
             sounding[message.channel, message.note] = now
+    now = last
     for channel, key in list(sounding):
         let_go(channel, key)
     return [note for notes in found.values() for note in notes]

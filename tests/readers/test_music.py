@@ -54,6 +54,11 @@ def test_a_key_never_let_go_ends_with_the_piece(tmp_path):
     assert read_midi(path) == [Note(0, 2, 60), Note(1, 2, 62)]
 
 
+def test_a_key_never_let_go_ends_with_the_piece_and_not_with_its_track(tmp_path):
+    path = midi(tmp_path / "a.mid", [("note_on", 60, 90, 480)], [("note_on", 40, 90, 0), ("note_off", 40, 0, 4800)])
+    assert read_midi(path) == [Note(0, 10, 40), Note(1, 10, 60)]
+
+
 def test_tempo_changes_nothing_and_drums_are_left_out(tmp_path):
     track = mido.MidiTrack(
         [
