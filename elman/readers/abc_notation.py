@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -17,7 +17,7 @@ _TUPLETS = {2: 3, 3: 2, 4: 3, 6: 2, 8: 3}
 _COMPOUND = (6, 9, 12)
 """Beats of a bar that are counted in threes: there 5, 7 and 9 notes take the time of 3, elsewhere of 2."""
 _MOST_PASSES = 99
-_PIECES = re.compile(_NOTE + _LENGTH)
+_PIECES = re.compile(_NOTE + _LENGTH + "(?P<tie>-?)")
 
 
 @dataclass
@@ -85,6 +85,8 @@ class Notation:
     key: dict[str, int] = field(default_factory=dict)
     items: list[Item] = field(default_factory=list)
     _heard: dict[str, int] = field(default_factory=dict)
+    _last_keys: dict[int, int] = field(default_factory=dict)
+    _tied_keys: dict[int, int] = field(default_factory=dict)
     _broken: Fraction = Fraction(1)
     _tuplet: tuple[int, Fraction] = (0, Fraction(1))
 
@@ -142,28 +144,33 @@ class Notation:
             self._ending(where, match)
 
     def _note(self, where: str, match: re.Match[str]) -> None:
-        self._sound((self._key(match),), _length(where, match))
+        self._sound([match], _length(where, match))
 
     def _rest(self, where: str, match: re.Match[str]) -> None:
         bars = self.meter / self._unit if match["rest"].isupper() else Fraction(1)
-        self._sound((), _length(where, match) * bars)
+        self._sound([], _length(where, match) * bars)
 
     def _together(self, where: str, match: re.Match[str]) -> None:
         notes = list(_PIECES.finditer(match["notes"]))
-        self._sound(tuple(map(self._key, notes)), _length(where, notes[0]) * _length(where, match))
-        if match["notes"].rstrip().endswith("-"):
-            self._tie(where, match)
+        self._sound(notes, _length(where, notes[0]) * _length(where, match))
+        self._tied_keys = {_natural(note): self._last_keys[_natural(note)] for note in notes if note["tie"]}
+        if notes[-1]["tie"]:
+            self._last(where, "-").tied = True
 
     def _key(self, match: re.Match[str]) -> int:
         accidental, letter = match["accidental"] or "", match["letter"]
         if accidental:  # holds for the letter in all octaves until the bar ends
             self._heard[letter.upper()] = accidental_of(accidental)
+        elif _natural(match) in self._tied_keys:  # a tie takes its accidental over the bar line
+            return self._tied_keys[_natural(match)]
         return pitch(accidental, letter, match["octaves"], {**self.key, **self._heard})
 
-    def _sound(self, keys: tuple[int, ...], length: Fraction) -> None:
+    def _sound(self, notes: Sequence[re.Match[str]], length: Fraction) -> None:
         left, share = self._tuplet
         length *= self._unit * self._broken * (share if left else 1)
         self._tuplet, self._broken = (max(left - 1, 0), share), Fraction(1)
+        keys = tuple(map(self._key, notes))
+        self._last_keys, self._tied_keys = dict(zip(map(_natural, notes), keys, strict=True)), {}
         self.items.append(Sound(keys, length))
 
     @property
@@ -180,6 +187,7 @@ class Notation:
 
     def _tie(self, where: str, match: re.Match[str]) -> None:
         self._last(where, "-").tied = True
+        self._tied_keys = self._last_keys
 
     def _break(self, where: str, match: re.Match[str]) -> None:
         """A note before > is half as long again and the one after half as long; < turns it round, >> is stronger."""
@@ -201,6 +209,11 @@ class Notation:
 
     def _nothing(self, _where: str, match: re.Match[str]) -> None:
         """Slurs, grace notes, ornaments, beams: nothing that a roll shows."""
+
+
+def _natural(match: re.Match[str]) -> int:
+    """Where a note stands in the staff, as the MIDI number that it has without an accidental."""
+    return pitch("=", match["letter"], match["octaves"], {})
 
 
 def _length(where: str, match: re.Match[str]) -> Fraction:

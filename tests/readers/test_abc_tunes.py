@@ -68,6 +68,13 @@ def test_a_meter_inside_a_tune_changes_no_length_of_notes(tmp_path):
         ("^^C __D", "C", [C + 2, D - 2]),
         ("F [K:G] F", "C", [F, F + 1]),
         ("B E", "Gm", [B - 1, E - 1]),
+        ("^F-|F F", "C", [F + 1, F]),
+        ("=F-|F-|F|f F", "D", [F, F + 13, F + 1]),
+        ("^F-|f F", "C", [F + 1, F + 12, F]),
+        ("^Fz-|F", "C", [F + 1, F]),
+        ("^F-|=F", "C", [F + 1, F]),
+        ("[^F_B]-|[FB]|[FB]", "C", [F + 1, B - 1, F, B]),
+        ("[^F-_B]|[FB]", "C", [F + 1, B - 1, F + 1, B]),
     ],
 )
 def test_pitches(tmp_path, body, key, found):
