@@ -14,6 +14,8 @@ _LAST_PAGE = 4
 _LARGEST_PAGE = _OGG_PAGE + 255 + 255 * 255
 # What programs write that did not know the length when they began.
 _UNKNOWN_LENGTHS = (0, 0x7FFFFFFF, 0xFFFFFFFF)
+_UNKNOWN_TO_SOX = range(0x7FFFF000 - 0xFFFE, 0x7FFFF000 + 1)  # rounded down to whole frames
+_NO_LENGTH = 2**63 - 1
 
 
 def decode(path: Path) -> tuple[dict[str, Any], bytes]:
@@ -26,7 +28,11 @@ def decode(path: Path) -> tuple[dict[str, Any], bytes]:
     try:
         with soundfile.SoundFile(path) as file:
             promised = file.frames
-            samples = file.read(dtype="float32", always_2d=True)  # (N, channels)
+            if promised == _NO_LENGTH:
+                return {
+                    "error": "must say how many samples it has; got a stream of unknown length, as written to a pipe"
+                }, b""
+            samples = file.read(promised, dtype="float32", always_2d=True)  # (N, channels)
             facts = {"rate": file.samplerate, "frames": len(samples), "channels": file.channels}
     except soundfile.LibsndfileError as error:
         return {"error": f"must be a sound file that libsndfile can read; got {error.error_string}"}, b""
@@ -55,7 +61,7 @@ def _missing_wave(file: Any, size: int) -> str | None:
         name, announced = struct.unpack("<4sI", chunk)
         there = size - file.tell()
         if name == b"data":
-            if announced > there and announced not in _UNKNOWN_LENGTHS:
+            if announced > there and announced not in _UNKNOWN_LENGTHS and announced not in _UNKNOWN_TO_SOX:
                 return f"must have the {announced:,} bytes of samples that it announces; got {there:,}"
             return None
         file.seek(announced + announced % 2, 1)

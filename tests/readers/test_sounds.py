@@ -123,6 +123,15 @@ def without_samples(path: Path) -> None:
     path.write_bytes(header)
 
 
+def without_length(path: Path) -> None:
+    """A FLAC of a program that could not go back to write how many samples there are."""
+    soundfile.write(path, tone(), 8000)
+    data = bytearray(path.read_bytes())
+    data[21] &= 0xF0  # the 36 bits behind rate, channels and width
+    data[22:26] = bytes(4)
+    path.write_bytes(data)
+
+
 BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "missing": ("x.wav", lambda path: None, "file must exist; got none"),
     "a folder": ("x.wav", Path.mkdir, "file must exist; got a folder"),
@@ -136,6 +145,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     ),
     "truncated FLAC": ("x.flac", cut(".flac", 0.6), "must be a sound file that libsndfile can read"),
     "truncated OGG": ("x.ogg", cut(".ogg", 0.9), "must end with the last page of its Ogg stream"),
+    "FLAC of unknown length": ("x.flac", without_length, "must say how many samples it has; got a stream"),
     "header only": ("x.wav", without_samples, "must be a sound file that libsndfile can read"),
     "wrong rate": ("x.wav", wave_of(tone(), 400), "rate must be 1,000 to 768,000 Hz; got 400"),
     "not finite": (
@@ -161,14 +171,22 @@ def test_broken_sounds_are_told_with_file_and_line_or_counted(what: str, tmp_pat
     assert rejects.rows[0]["problem"].startswith(f"{tmp_path / name}: ")
 
 
-def test_a_length_that_was_not_known_yet_is_no_cut(tmp_path: Path) -> None:
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x7FFFF000 // 6 * 6])
+def test_a_length_that_was_not_known_yet_is_no_cut(tmp_path: Path, length: int) -> None:
     soundfile.write(tmp_path / "x.wav", tone(), 8000, subtype="PCM_16")
     data = bytearray((tmp_path / "x.wav").read_bytes())
     at = data.index(b"data") + 4
-    data[at : at + 4] = b"\xff\xff\xff\xff"
+    data[at : at + 4] = struct.pack("<I", length)
     (tmp_path / "x.wav").write_bytes(data)
     (example,) = read_sounds(tmp_path / "x.wav", Reading(labelled=False), "label")
     assert example.x.count == 2400
+
+
+def test_a_compressed_wav_without_places_to_go_to_is_read_whole(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.wav", tone(2.0), 8000, subtype="GSM610")
+    (example,) = read_sounds(tmp_path / "x.wav", Reading(labelled=False), "label")
+    assert 16000 <= example.x.count < 16320  # whole blocks of 320
+    assert np.corrcoef(example.x.samples()[:16000], tone(2.0))[0, 1] > 0.9
 
 
 ROWS = {
