@@ -16,6 +16,8 @@ _LARGEST_PAGE = _OGG_PAGE + 255 + 255 * 255
 _UNKNOWN_LENGTHS = (0, 0x7FFFFFFF, 0xFFFFFFFF)
 _UNKNOWN_TO_SOX = range(0x7FFFF000 - 0xFFFE, 0x7FFFF000 + 1)  # rounded down to whole frames
 _NO_LENGTH = 2**63 - 1
+# Full scale is 1; the energy of far larger samples would be infinite as float32.
+_LARGEST_SAMPLE = 1e12
 
 
 def decode(path: Path) -> tuple[dict[str, Any], bytes]:
@@ -41,6 +43,8 @@ def decode(path: Path) -> tuple[dict[str, Any], bytes]:
     mono = samples.mean(axis=1, dtype=np.float32)
     if not np.isfinite(mono).all():
         return {"error": "must have finite samples; got NaN or infinity"}, b""
+    if len(mono) and (largest := float(np.abs(mono).max())) > _LARGEST_SAMPLE:
+        return {"error": f"must have samples of at most {_LARGEST_SAMPLE:g}; got {largest:g}"}, b""
     return facts, mono.tobytes()
 
 

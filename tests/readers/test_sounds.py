@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+from elman.codecs.audio import SoundFeatures
 from elman.errors import DataError, MissingInputError, UsageError
 from elman.readers.examples import Example, Reading, Rejects
 from elman.readers.sounds import read_sounds
@@ -153,6 +155,11 @@ BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
         wave_of(np.array([0, np.nan, 1], dtype=np.float32), 8000, subtype="FLOAT"),
         "must have finite samples; got NaN or infinity",
     ),
+    "too large": (
+        "x.wav",
+        wave_of(1e25 * tone(), 8000, subtype="FLOAT"),
+        r"must have samples of at most 1e\+12; got 5e\+24",
+    ),
 }
 
 
@@ -187,6 +194,12 @@ def test_a_compressed_wav_without_places_to_go_to_is_read_whole(tmp_path: Path) 
     (example,) = read_sounds(tmp_path / "x.wav", Reading(labelled=False), "label")
     assert 16000 <= example.x.count < 16320  # whole blocks of 320
     assert np.corrcoef(example.x.samples()[:16000], tone(2.0))[0, 1] > 0.9
+
+
+def test_the_largest_samples_have_finite_features(tmp_path: Path) -> None:
+    wave_of(1.9e12 * tone(), 8000, subtype="FLOAT")(tmp_path / "x.wav")
+    (example,) = read_sounds(tmp_path / "x.wav", Reading(labelled=False), "label")
+    assert torch.isfinite(SoundFeatures(8000, window=1.0)(example.x)).all()
 
 
 ROWS = {
