@@ -65,7 +65,7 @@ class Apart:
             DataError: it cannot be decoded.
         """
         if not path.is_file():
-            found = "a folder" if path.is_dir() else "none"
+            found = "a folder" if path.is_dir() else "a pipe or device" if path.exists() else "none"
             raise MissingInputError(f"{path}: file must exist; got {found}", "check the path and the working folder")
         if path.stat().st_size == 0:
             raise DataError(f"{path}: must hold something; the file is empty")

@@ -42,7 +42,7 @@ def read_music(path: Path, how: Reading) -> Iterator[Example]:
         raise UsageError(f"format: must be auto for music, which goes by the names of files; got {how.form!r}")
     if not path.exists():
         raise MissingInputError(f"{path}: music must exist; got none", "check the path and the working folder")
-    found = [path] if path.is_file() else visible_files(path)
+    found = visible_files(path) if path.is_dir() else [path]
     files = [file for file in found if file.suffix.lower() in FORMS]
     if not files:
         raise DataError(f"{path}: must be or hold music, {', '.join(FORMS)}; got none")

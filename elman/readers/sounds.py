@@ -86,11 +86,11 @@ def _found(path: Path, form: str, how: Reading, answer: str) -> Iterator[Found]:
         return _of_manifest(path, form, how, answer)
     if form == "folders":
         return _of_folders(path, how)
-    if path.is_file():
-        files, sounds = [], [path]
-    else:
+    if path.is_dir():
         files = visible_files(path)
         sounds = [file for file in files if file.suffix.lower() in SUFFIXES]
+    else:
+        files, sounds = [], [path]
     refuse_others(files, "sound", SUFFIXES, how.rejects)
     if form == "sounds":
         return ((str(sound), sound, None, None, None) for sound in sounds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -136,6 +137,7 @@ def without_length(path: Path) -> None:
 
 BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "missing": ("x.wav", lambda path: None, "file must exist; got none"),
+    "a pipe": ("x.wav", os.mkfifo, "file must exist; got a pipe or device"),
     "a folder": ("x.wav", Path.mkdir, "file must exist; got a folder"),
     "empty": ("x.wav", Path.touch, "must hold something; the file is empty"),
     "zero-length sound": ("x.wav", wave_of(tone()[:0], 8000), "must have at least one sample; got a sound of length 0"),
@@ -200,6 +202,12 @@ def test_the_largest_samples_have_finite_features(tmp_path: Path) -> None:
     wave_of(1.9e12 * tone(), 8000, subtype="FLOAT")(tmp_path / "x.wav")
     (example,) = read_sounds(tmp_path / "x.wav", Reading(labelled=False), "label")
     assert torch.isfinite(SoundFeatures(8000, window=1.0)(example.x)).all()
+
+
+def test_a_pipe_is_no_folder_of_sounds(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x")
+    with pytest.raises(DataError, match="x: file must exist; got a pipe or device"):
+        list(read_sounds(tmp_path / "x", Reading(labelled=False), "label"))
 
 
 ROWS = {
