@@ -11,6 +11,7 @@ import torch
 
 from elman.errors import UsageError
 from elman.layers import StackState
+from elman.model_config import CONFIG
 from elman.tasks.language_model import load
 from elman.tasks.language_model_use import LoadedLanguageModel
 
@@ -71,11 +72,17 @@ class LetterModel:
         return said.logs
 
 
-@lru_cache(maxsize=1)
 def letter_model(folder: Path, symbols: tuple[str, ...]) -> LetterModel:
     """Return the language model of a folder for these symbols; loaded once for all batches.
 
     Raises:
         MissingInputError, ModelFileError, UsageError: there is none, it is damaged, or does not fit.
     """
+    config = folder / CONFIG
+    return _loaded(folder, symbols, config.read_bytes() if config.is_file() else b"")
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: Path, symbols: tuple[str, ...], config: bytes) -> LetterModel:
+    """The model of a folder whose config holds the hashes of its files: a model trained anew there is another."""
     return LetterModel(load(folder), symbols)

@@ -24,7 +24,7 @@ from elman.tasks import TASKS, load
 from elman.tasks.generated_sounds import RATE, write_spoken, write_tunes, write_wave
 from elman.tasks.language_model import LanguageModelConfig, LanguageModelProblem
 from elman.tasks.language_model import load as load_language_model
-from elman.tasks.letter_model import LetterModel
+from elman.tasks.letter_model import LetterModel, letter_model
 from elman.tasks.sound import SoundTask
 from elman.tasks.supervised_model import SupervisedModel
 from elman.tasks.supervised_problem import SupervisedProblem
@@ -136,18 +136,21 @@ def test_search_options_without_effect_are_refused(recogniser: Path, tmp_path: P
 # ---- a language model in the beam
 
 
-@pytest.fixture(scope="module")
-def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_letters(folder: Path, seed: int) -> Path:
     """An untrained language model of the letters a, b, c, whose probabilities are as good as any."""
-    folder = tmp_path_factory.mktemp("letters")
     (folder / "text.txt").write_text("abc\ncab\n" * 20)
     chosen = {"cell": "gru", "hidden_size": 8, "embedding_size": 5, "streams": 1, "sequence_length": 5}
-    problem = LanguageModelProblem(folder / "text.txt", LanguageModelConfig(**chosen), 3, folder / "stores")
+    problem = LanguageModelProblem(folder / "text.txt", LanguageModelConfig(**chosen), seed, folder / "stores")
     with torch.no_grad():
         for weight in problem.model.parameters():
             weight.mul_(2.0)  # further from uniform
     problem.save_model(folder / "model")
     return folder / "model"
+
+
+@pytest.fixture(scope="module")
+def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_letters(tmp_path_factory.mktemp("letters"), seed=3)
 
 
 def test_letters_have_the_probabilities_that_the_language_model_gives_to_the_text(letters: Path) -> None:
@@ -181,6 +184,15 @@ def test_predict_takes_a_language_model(recogniser: Path, letters: Path) -> None
     assert json.loads(led)["answers"][0]["transcript"] == plain["transcript"]
     ruled = run("predict", recogniser / "model", sound, "--json", "--language-model", letters, "--symbol-bonus", -50)
     assert json.loads(ruled)["answers"][0]["transcript"] == ""
+
+
+def test_a_language_model_trained_anew_in_its_folder_is_taken(tmp_path: Path) -> None:
+    folder = write_letters(tmp_path, seed=3)
+    before = letter_model(folder, ("a", "b"))
+    assert letter_model(folder, ("a", "b")) is before
+    write_letters(tmp_path, seed=4)
+    after = letter_model(folder, ("a", "b"))
+    assert after.after(after.start(), 1)[0] != before.after(before.start(), 1)[0]
 
 
 def test_a_language_model_that_does_not_fit_is_refused(letters: Path) -> None:
