@@ -21,9 +21,10 @@ _BEATS = 4
 def read_tunes(path: Path, how: Reading) -> Iterator[tuple[str, list[Note]]]:
     """Yield where each tune of a file stands, "jigs.abc:12", and its notes in order of their begin.
 
-    A tune begins with its X: field. Notes, rests, accidentals, ties, tuplets, broken rhythm, chords in brackets and
-    repeats with endings are played as written; chord symbols such as "Am7" sound below until the next one. Grace notes,
-    ornaments, words, tempo and an order of parts (P:) are left out.
+    A tune begins with its X: field and ends with an empty line below its key; text between tunes is skipped. Notes,
+    rests, accidentals, ties, tuplets, broken rhythm, chords in brackets and repeats with endings are played as written;
+    chord symbols such as "Am7" sound below until the next one. Grace notes, ornaments, words, tempo and an order of
+    parts (P:) are left out.
 
     Args:
         path: A file of tunes.
@@ -40,14 +41,16 @@ def read_tunes(path: Path, how: Reading) -> Iterator[tuple[str, list[Note]]]:
 
 
 def _tunes(path: Path, how: Reading) -> Iterator[list[tuple[str, str]]]:
-    """The lines of each tune, with where they stand; what comes before the first is no tune."""
+    """The lines of each tune, with where they stand; what stands between tunes is text."""
     tune: list[tuple[str, str]] = []
+    in_body = False
     for number, text in lines(path, how):
-        if text.startswith("X:"):
-            if tune:
-                yield tune
+        begins = text.startswith("X:")
+        if tune and (begins or (in_body and not text.strip())):
+            yield tune
             tune = []
-        if tune or text.startswith("X:"):
+        in_body = (in_body and not begins) or text.startswith("K:")
+        if tune or begins:
             tune.append((f"{path}:{number}", text))
     if tune:
         yield tune

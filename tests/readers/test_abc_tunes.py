@@ -200,6 +200,15 @@ def test_one_bad_tune_costs_itself_alone(tmp_path):
     assert [row["where"] for row in rejects.rows] == [f"{path}:6", f"{path}:10"]
 
 
+def test_an_empty_line_ends_a_tune_and_text_below_it_is_none(tmp_path):
+    path = tmp_path / "a.abc"
+    path.write_text(
+        "%abc\n\nX:1\nT:Tune\n\nM:4/4\nK:C\nC\n% a comment\nD\n \nA bad egg\n\nX:2\nK:C\nE\n", encoding="utf-8"
+    )
+    found = {where: [note.key for note in notes] for where, notes in read_tunes(path, Reading())}
+    assert found == {f"{path}:3": [C, D], f"{path}:14": [E]}
+
+
 def test_tunes_are_those_of_midi_files_that_others_made_of_them(data_folder):
     """Where no order of parts is played, the melody of the MIDI file is in the tune, ties over bars aside."""
     folder, rejects = data_folder / "nottingham", Rejects(skip=True)
