@@ -15,16 +15,17 @@ from elman.readers.lines import lines
 from elman.readers.notes import Note
 
 _FIELD = re.compile(r"([A-Za-z]):(?![|:])(.*)")  # "d:|" is a note that ends a part
+_OF_ALL = ("L:", "M:")
 _BEATS = 4
 
 
 def read_tunes(path: Path, how: Reading) -> Iterator[tuple[str, list[Note]]]:
     """Yield where each tune of a file stands, "jigs.abc:12", and its notes in order of their begin.
 
-    A tune begins with its X: field and ends with an empty line below its key; text between tunes is skipped. Notes,
-    rests, accidentals, ties, tuplets, broken rhythm, chords in brackets and repeats with endings are played as written;
-    chord symbols such as "Am7" sound below until the next one. Grace notes, ornaments, words, tempo and an order of
-    parts (P:) are left out.
+    A tune begins with its X: field and ends with an empty line below its key; text between tunes is skipped. Fields L:
+    and M: at the head of the file hold for all tunes that have none. Notes, rests, accidentals, ties, tuplets, broken
+    rhythm, chords in brackets and repeats with endings are played as written; chord symbols such as "Am7" sound below
+    until the next one. Grace notes, ornaments, words, tempo and an order of parts (P:) are left out.
 
     Args:
         path: A file of tunes.
@@ -41,17 +42,23 @@ def read_tunes(path: Path, how: Reading) -> Iterator[tuple[str, list[Note]]]:
 
 
 def _tunes(path: Path, how: Reading) -> Iterator[list[tuple[str, str]]]:
-    """The lines of each tune, with where they stand; what stands between tunes is text."""
+    """The lines of each tune, with where they stand, those of the file's head behind its X:; the others are text."""
+    head: list[tuple[str, str]] = []
     tune: list[tuple[str, str]] = []
-    in_body = False
+    in_head, in_body = True, False
     for number, text in lines(path, how):
         begins = text.startswith("X:")
+        in_head = in_head and not begins and (text.startswith("%") or _FIELD.match(text) is not None)
+        if in_head and text.startswith(_OF_ALL):
+            head.append((f"{path}:{number}", text))
         if tune and (begins or (in_body and not text.strip())):
             yield tune
             tune = []
         in_body = (in_body and not begins) or text.startswith("K:")
         if tune or begins:
             tune.append((f"{path}:{number}", text))
+        if begins:
+            tune += head
     if tune:
         yield tune
 

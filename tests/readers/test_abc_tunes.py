@@ -209,6 +209,20 @@ def test_an_empty_line_ends_a_tune_and_text_below_it_is_none(tmp_path):
     assert found == {f"{path}:3": [C, D], f"{path}:14": [E]}
 
 
+def test_lengths_at_the_head_of_a_file_hold_for_tunes_that_have_none(tmp_path):
+    path = tmp_path / "a.abc"
+    head = "%abc-2.1\nM:2/4\nL:1/4\nO:Ireland\n\nL:1/2 is no field of this text\n\n"
+    path.write_text(head + "X:1\nK:C\nCZ\n\nX:2\nM:4/4\nL:1/8\nK:C\nCZ2C\n\nX:3\nK:C\nC\n", encoding="utf-8")
+    found = [[(note.begin, note.end) for note in notes] for _, notes in read_tunes(path, Reading())]
+    assert found == [[(0, 1)], [(0, 0.5), (8.5, 9)], [(0, 1)]]
+
+
+def test_a_length_at_the_head_of_a_file_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "a.abc").write_text("L:x\n\nX:1\nK:C\nC\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"a\.abc:1: L must be a fraction"):
+        list(read_tunes(tmp_path / "a.abc", Reading()))
+
+
 def test_tunes_are_those_of_midi_files_that_others_made_of_them(data_folder):
     """Where no order of parts is played, the melody of the MIDI file is in the tune, ties over bars aside."""
     folder, rejects = data_folder / "nottingham", Rejects(skip=True)
