@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.errors import ModelFileError, UsageError
+from elman.errors import DataError, ModelFileError, UsageError
 from elman.readers.notes import KEYS, LOWEST, Note
 from elman.readers.piano_rolls import Roll
 
@@ -41,11 +41,18 @@ class PianoRoll:
         self.steps_per_beat = steps_per_beat
 
     def encode(self, piece: Iterable[Note] | Roll) -> Roll:
-        """Return the roll (T, 88) of notes on the 88 keys; a roll is returned as it is."""
+        """Return the roll (T, 88) of notes on the 88 keys; a roll is returned as it is.
+
+        Raises:
+            DataError: a note is on another key.
+        """
         if isinstance(piece, np.ndarray):
             return piece
         notes = [(*self._steps(note), note.key - LOWEST) for note in piece]
-        roll = np.zeros((max(end for _, end, _ in notes), KEYS), dtype=np.bool_)
+        beyond = next((key + LOWEST for _, _, key in notes if not 0 <= key < KEYS), None)
+        if beyond is not None:
+            raise DataError(f"piano roll: keys must be from {LOWEST} to {LOWEST + KEYS - 1}; got {beyond}")
+        roll = np.zeros((max((end for _, end, _ in notes), default=0), KEYS), dtype=np.bool_)
         for begin, end, key in notes:
             roll[begin:end, key] = True
         return roll

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from elman.codecs.midi import midi_bytes
 from elman.codecs.piano_roll import PianoRoll
 from elman.codecs.tones import RATE, sound, wav_bytes
-from elman.errors import ModelFileError, UsageError
+from elman.errors import DataError, ModelFileError, UsageError
 from elman.readers.midi import read_midi
 from elman.readers.notes import Note
 
@@ -77,6 +77,16 @@ def test_a_note_takes_one_step_at_least_and_the_nearest_ones():
 def test_a_roll_is_encoded_as_it_is():
     roll = roll_of([[1], [2]])
     assert PianoRoll(4).encode(roll) is roll
+
+
+@pytest.mark.parametrize("key", [20, 109])
+def test_a_key_beyond_the_piano_is_refused(key):
+    with pytest.raises(DataError, match=f"keys must be from 21 to 108; got {key}"):
+        PianoRoll(4).encode([Note(0, 1, 60), Note(0, 1, key)])
+
+
+def test_no_notes_are_a_roll_of_no_steps():
+    assert PianoRoll(4).encode([]).shape == (0, 88) and PianoRoll(4).decode(np.zeros((0, 88), dtype=bool)) == []
 
 
 def test_a_piano_roll_is_rebuilt_from_json():
