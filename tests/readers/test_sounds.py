@@ -16,6 +16,7 @@ import torch
 from elman.codecs.audio import SoundFeatures
 from elman.errors import DataError, MissingInputError, UsageError
 from elman.readers.examples import Example, Reading, Rejects
+from elman.readers.recordings import SampleFile
 from elman.readers.sounds import read_sounds
 
 SAID = {"a.wav": "yes no", "b.flac": "no", "c.ogg": "ja, é", "d.mp3": "nein"}
@@ -208,6 +209,15 @@ def test_a_pipe_is_no_folder_of_sounds(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x")
     with pytest.raises(DataError, match="x: file must exist; got a pipe or device"):
         list(read_sounds(tmp_path / "x", Reading(labelled=False), "label"))
+
+
+def test_numbers_of_which_one_call_reads_only_some_are_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of 2 GiB and more, of which Linux never reads all at once."""
+    file = SampleFile()
+    begin = [file.keep(tone(seconds).tobytes()) for seconds in (0.1, 0.3)][1]
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda handle, count, at: pread(handle, min(count, 1000), at))
+    assert np.array_equal(file.read(begin, 2400), tone(0.3))
 
 
 ROWS = {
