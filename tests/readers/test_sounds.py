@@ -17,6 +17,7 @@ from elman.codecs.audio import SoundFeatures
 from elman.errors import DataError, MissingInputError, UsageError
 from elman.readers.examples import Example, Reading, Rejects
 from elman.readers.recordings import SampleFile
+from elman.readers.sound_decoder import samples_of_mp3
 from elman.readers.sounds import read_sounds
 
 SAID = {"a.wav": "yes no", "b.flac": "no", "c.ogg": "ja, é", "d.mp3": "nein"}
@@ -136,6 +137,19 @@ def without_length(path: Path) -> None:
     path.write_bytes(data)
 
 
+def without_table(path: Path) -> None:
+    """An MP3 of varying bit rate without its first frame, which tells the length."""
+    soundfile.write(path, tone(3.0) * (np.arange(24000) % 8000 < 2000), 16000, bitrate_mode="VARIABLE")
+    data = path.read_bytes()
+    assert b"Xing" in data[:100]
+    path.write_bytes(data[data.index(data[:2], 4) :])
+
+
+def two_in_one(path: Path) -> None:
+    soundfile.write(path, tone(2.0), 8000, bitrate_mode="VARIABLE")
+    path.write_bytes(2 * path.read_bytes())
+
+
 BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "missing": ("x.wav", lambda path: None, "file must exist; got none"),
     "a pipe": ("x.wav", os.mkfifo, "file must exist; got a pipe or device"),
@@ -151,6 +165,8 @@ BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "truncated FLAC": ("x.flac", cut(".flac", 0.6), "must be a sound file that libsndfile can read"),
     "truncated OGG": ("x.ogg", cut(".ogg", 0.9), "must end with the last page of its Ogg stream"),
     "FLAC of unknown length": ("x.flac", without_length, "must say how many samples it has; got a stream"),
+    "MP3 of unknown length": ("x.mp3", without_table, "must be decodable to its end, after .* samples or more; got"),
+    "two MP3 in one": ("x.mp3", two_in_one, "must be decodable to its end, after .* samples or more; got 16,000"),
     "header only": ("x.wav", without_samples, "must be a sound file that libsndfile can read"),
     "wrong rate": ("x.wav", wave_of(tone(), 400), "rate must be 1,000 to 768,000 Hz; got 400"),
     "not finite": (
@@ -218,6 +234,18 @@ def test_numbers_of_which_one_call_reads_only_some_are_read_whole(monkeypatch: p
     pread = os.pread
     monkeypatch.setattr(os, "pread", lambda handle, count, at: pread(handle, min(count, 1000), at))
     assert np.array_equal(file.read(begin, 2400), tone(0.3))
+
+
+@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE", "AVERAGE"])
+@pytest.mark.parametrize("rate", [8000, 11_025, 16_000, 22_050, 44_100, 48_000])
+def test_frames_of_mp3_hold_what_is_decoded_of_them(mode: str, rate: int, tmp_path: Path) -> None:
+    path = tmp_path / "x.mp3"
+    soundfile.write(path, np.stack([tone(2.0, rate)] * 2, axis=1), rate, bitrate_mode=mode)
+    (example,) = read_sounds(path, Reading(labelled=False), "label")
+    count = samples_of_mp3(path.read_bytes())
+    assert 0 <= count - example.x.count <= 4 * 1152
+    tagged = b"ID3\3\0\0\0\0\2\1" + bytes(257) + path.read_bytes() + b"TAG" + bytes(125)
+    assert samples_of_mp3(tagged) == count
 
 
 ROWS = {
