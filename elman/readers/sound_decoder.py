@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 _OGG_PAGE = 27
-_LAST_PAGE = 4
+_FIRST_PAGE, _LAST_PAGE = 2, 4
 _LARGEST_PAGE = _OGG_PAGE + 255 + 255 * 255
 # What programs write that did not know the length when they began.
 _UNKNOWN_LENGTHS = (0, 0x7FFFFFFF, 0xFFFFFFFF)
@@ -84,7 +84,7 @@ def missing_end(path: Path) -> str | None:
             return _missing_wave(file, path.stat().st_size)
         if head[:4] == b"OggS":
             file.seek(max(path.stat().st_size - _LARGEST_PAGE, 0))
-            return _missing_page(file.read())
+            return _missing_page(file.read()) or _streams_behind(path.read_bytes())
     return None
 
 
@@ -98,6 +98,18 @@ def _missing_wave(file: Any, size: int) -> str | None:
             return None
         file.seek(announced + announced % 2, 1)
     return None  # without samples: libsndfile says so
+
+
+def _streams_behind(data: bytes) -> str | None:
+    """What is wrong where streams stand one behind the other, of which libsndfile reads the first."""
+    at, ended = 0, 0
+    while data[at : at + 4] == b"OggS" and len(data) >= at + _OGG_PAGE:
+        segments = data[at + _OGG_PAGE - 1]
+        if ended and data[at + 5] & _FIRST_PAGE:
+            return "must be one Ogg stream; got several, one behind the other"
+        ended |= data[at + 5] & _LAST_PAGE
+        at += _OGG_PAGE + segments + sum(data[at + _OGG_PAGE : at + _OGG_PAGE + segments])
+    return None
 
 
 def _missing_page(tail: bytes) -> str | None:

@@ -146,7 +146,7 @@ def without_table(path: Path) -> None:
 
 
 def two_in_one(path: Path) -> None:
-    soundfile.write(path, tone(2.0), 8000, bitrate_mode="VARIABLE")
+    soundfile.write(path, tone(2.0), 8000)
     path.write_bytes(2 * path.read_bytes())
 
 
@@ -167,6 +167,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "FLAC of unknown length": ("x.flac", without_length, "must say how many samples it has; got a stream"),
     "MP3 of unknown length": ("x.mp3", without_table, "must be decodable to its end, after .* samples or more; got"),
     "two MP3 in one": ("x.mp3", two_in_one, "must be decodable to its end, after .* samples or more; got 16,000"),
+    "two OGG in one": ("x.ogg", two_in_one, "must be one Ogg stream; got several, one behind the other"),
     "header only": ("x.wav", without_samples, "must be a sound file that libsndfile can read"),
     "wrong rate": ("x.wav", wave_of(tone(), 400), "rate must be 1,000 to 768,000 Hz; got 400"),
     "not finite": (
