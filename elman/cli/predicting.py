@@ -12,7 +12,7 @@ from elman.cli.answers import count_skipped, documents, keep, name_stdin, shown_
 from elman.cli.options import checked, options_of
 from elman.cli.output import note, table, write_json, write_line
 from elman.cli.precision import accept, checked_precision, precision_options
-from elman.cli.reading import as_given, as_path
+from elman.cli.reading import as_given, as_path, counted_from
 from elman.cli.verbs import json_option, refuse
 from elman.errors import DataError, UsageError
 from elman.readers.examples import is_empty
@@ -74,7 +74,7 @@ def evaluate(
                     "--n-best: has no effect where no answers are kept", "keep them in a folder: -o FOLDER"
                 )
             loaded.search(**search)
-            how = loaded.reading(chosen | files_beside(loaded, beside))
+            how = counted_from(data, loaded.reading(chosen | files_beside(loaded, beside)))
             metrics = judged(loaded, (data, path), how, part, output)
         else:
             refuse_for_texts(model, chosen | search | beside | ({} if part is None else {"part": part}), output)
@@ -126,7 +126,7 @@ def predict(model: Path, data: str, output: Path | None, as_json: bool, **option
     chosen, search = given_options("elman predict", options)
     loaded.search(**search)
     with as_path(data, folders=True) as path:
-        how = loaded.reading(chosen, labelled=False)
+        how = counted_from(data, loaded.reading(chosen, labelled=False))
         found = loaded.read(path, how)
         examples, answers = loaded.answer([example for example in found if not is_empty(example)], how)
         if not examples:

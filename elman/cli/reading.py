@@ -7,15 +7,25 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from elman.errors import ElmanError, MissingInputError
 from elman.readers.small_text import check_input
+
+if TYPE_CHECKING:
+    from elman.readers import Reading
 
 
 def as_given(text: str, file: str, path: Path) -> str:
     """Return a text with "stdin" in place of the path where stdin is kept, if that is the file."""
     return text.replace(str(path), "stdin") if file == "-" else text
+
+
+def counted_from(file: str, how: Reading) -> Reading:
+    """Return how a file is read: a manifest from stdin stands in no folder but the one that the user works in."""
+    return replace(how, folder=Path()) if file == "-" else how
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def _of_manifest(path: Path, form: str, how: Reading) -> dict[Path, _Described]:
     for row in rows(path, form, how, ("path", "caption") if how.labelled else ("path",)):
         try:
             group, part, captions = row.group(how), row.part(how), _captions(row, how)
-            image = path.parent / str(row.values[how.column("path")])
+            image = how.named(path, row.values[how.column("path")])
             described = found.setdefault(image, _Described(row.where, group, part))
             if (described.group, described.part) != (group, part):
                 raise DataError(f"{row.where}: must be of the group and part of {described.where}, the same image")

@@ -105,6 +105,7 @@ class Reading:
         purpose: What for. Columns of parts and groups must be there where it is training; groups have no meaning
             elsewhere, parts none for predictions.
         asked: Of the columns, those named for this reading; the others are of the data that a model was trained on.
+        folder: Where the paths in a manifest count from; without it, from the manifest's own folder.
     """
 
     rejects: Rejects = field(default_factory=Rejects)
@@ -116,6 +117,11 @@ class Reading:
     notes: list[str] = field(default_factory=list, kw_only=True)
     purpose: Purpose = "train"
     asked: frozenset[str] = frozenset()
+    folder: Path | None = None
+
+    def named(self, manifest: Path, name: object) -> Path:
+        """Return the file or folder that a manifest calls by a name."""
+        return (manifest.parent if self.folder is None else self.folder) / str(name)
 
     def column(self, name: str) -> str:
         """Return the name of the column that holds `name`."""

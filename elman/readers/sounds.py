@@ -106,7 +106,7 @@ def _of_manifest(path: Path, form: str, how: Reading, answer: str) -> Iterator[F
             continue
         said = row.values.get(how.column(answer))
         named = None if said in (None, "") else _normal(str(said))
-        yield row.where, path.parent / str(row.values[how.column("path")]), named, group, part
+        yield row.where, how.named(path, row.values[how.column("path")]), named, group, part
 
 
 def _of_folders(path: Path, how: Reading) -> Iterator[Found]:

@@ -112,7 +112,7 @@ def _rows(path: Path, form: str, how: Reading) -> Iterator[Row]:
     """Where clips stand, their paths and what is said of them, under the names of the columns."""
     if form in TABLES:
         for row in rows(path, form, how, ("path",)):
-            yield Row(row.where, {**row.values, how.column("path"): path.parent / str(row.values[how.column("path")])})
+            yield Row(row.where, {**row.values, how.column("path"): how.named(path, row.values[how.column("path")])})
         return
     alone = not path.is_dir() or _is_clip(path)
     if not alone:

@@ -98,6 +98,20 @@ def test_prediction_says_what_and_when_and_draws_it(recogniser: Path, tmp_path: 
     assert math.log(0.05) < answer["log_probability"] < 0
 
 
+def test_a_manifest_from_stdin_counts_paths_from_the_working_folder(
+    recogniser: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(recogniser / "data")
+    manifest = Path("tones.csv").read_bytes()
+    for verb in ("evaluate", "predict"):
+        words = [verb, str(recogniser / "model"), "-", "--format", "csv", "--json"]
+        done = CliRunner().invoke(application, words, input=manifest, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    assert [answer["path"] for answer in json.loads(done.stdout)["answers"]][:2] == ["00.wav", "01.wav"]
+    with pytest.raises(DataError, match=r"^stdin:2: none\.wav: file must exist; got none"):
+        CliRunner().invoke(application, words, input=b"path\nnone.wav\n", catch_exceptions=False)
+
+
 def test_times_are_those_of_steps_of_whole_samples(tmp_path: Path) -> None:
     manifest = write_tones(tmp_path / "data", count=4)
     made = problem_of("speech-recognition", manifest, stack=2, hop=0.00031, window=0.002, bands=4, validation=manifest)
