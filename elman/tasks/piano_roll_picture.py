@@ -12,6 +12,7 @@ from elman.diagnosis.picture import plain
 from elman.errors import MissingExtraError
 from elman.readers.notes import LOWEST, name_of_key
 from elman.readers.piano_rolls import Roll
+from elman.storage import storing
 
 _MARGIN = 2
 _STEPS_AN_INCH, _NARROWEST, _WIDEST = 12, 6.0, 30.0
@@ -29,6 +30,7 @@ def draw_roll(roll: Roll, path: Path, steps_per_beat: int, surprise: Sequence[fl
 
     Raises:
         MissingExtraError: matplotlib is not installed.
+        StorageError: it cannot be written.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -49,7 +51,8 @@ def draw_roll(roll: Roll, path: Path, steps_per_beat: int, surprise: Sequence[fl
         rows[1, 0].set_ylabel("nats")
         rows[1, 0].set_ylim(bottom=0)
     rows[-1, 0].set_xlabel("beats")
-    figure.savefig(path, dpi=100)
+    with storing(path):
+        figure.savefig(path, dpi=100)
     return path
 
 

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from elman.diagnosis.picture import draw
+from elman.errors import StorageError
 from elman.readers import Example
 from elman.readers.piano_rolls import Roll
 from elman.readers.videos import Clip
@@ -88,3 +89,8 @@ def test_a_picture_stands_where_it_was_to_stand(name, tmp_path):
     assert draw({"model": {"layer": [1.0, 0.5]}}, tmp_path / name) == tmp_path / name
     with Image.open(tmp_path / name) as image:
         assert image.format == "PNG"
+
+
+def test_a_roll_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"a\.png: must be writable"):
+        draw_roll(np.ones((4, 88), dtype=np.bool_), tmp_path / "none" / "a.png", 4)
