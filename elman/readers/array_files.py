@@ -55,7 +55,7 @@ def _of_part(path: Path, arrays: dict[str, Array], end: str, how: SeriesReading)
         label = _text(beside["y"][n]) if "y" in beside else None
         group = str(beside["groups"][n]) if "groups" in beside else None
         try:
-            if how.labelled and label is None:
+            if how.classed and label is None:
                 raise DataError(f"{where}: must have a label in y{end}; got {shown(beside['y'][n])}")
             refuse_missing(where, numbers, how)
             yield Example(where, Series(where, names, numbers), label, group, part)

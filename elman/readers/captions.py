@@ -79,7 +79,7 @@ def _of_images(path: Path, how: Reading) -> dict[Path, _Described]:
 
 def _of_manifest(path: Path, form: str, how: Reading) -> dict[Path, _Described]:
     found: dict[Path, _Described] = {}
-    for row in rows(path, form, how, ("path", "caption") if how.labelled else ("path",)):
+    for row in rows(path, form, how, ("path", "caption") if how.labelled else ("path",), listed=("caption",)):
         try:
             group, part, captions = row.group(how), row.part(how), _captions(row, how)
             image = how.named(path, row.values[how.column("path")])

@@ -98,7 +98,7 @@ def form_of(path: Path) -> str | None:
     return FORMS.get(Path(path.name.removesuffix(".gz")).suffix.lower())
 
 
-def rows(path: Path, form: str, how: Reading, needed: tuple[str, ...]) -> Iterator[Row]:
+def rows(path: Path, form: str, how: Reading, needed: tuple[str, ...], listed: tuple[str, ...] = ()) -> Iterator[Row]:
     """Yield the rows of a table.
 
     Args:
@@ -106,6 +106,7 @@ def rows(path: Path, form: str, how: Reading, needed: tuple[str, ...]) -> Iterat
         form: One of TABLES.
         how: Encoding, columns, what happens to rows that cannot be used.
         needed: What every row must have, one text or number each; empty text counts as missing.
+        listed: Those of them that may be something else, which the caller checks.
 
     Raises:
         DataError: a column is missing in the header; or a row cannot be used and is not to be skipped.
@@ -115,7 +116,8 @@ def rows(path: Path, form: str, how: Reading, needed: tuple[str, ...]) -> Iterat
     for row in _rows(path, form, how, (*needed, *dividing)):
         known |= row.values.keys()
         missing = next((key for key in needed if _is_empty(row.values.get(how.column(key)))), None)
-        several = next((how.column(key) for key in needed if _is_no_cell(row.values.get(how.column(key)))), None)
+        single = (how.column(key) for key in needed if key not in listed)
+        several = next((name for name in single if _is_no_cell(row.values.get(name))), None)
         if several is not None:
             how.rejects.refuse(row.where, f"{several} must be one text or number; got {shown(row.values[several])}")
         elif missing is None:
