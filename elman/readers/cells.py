@@ -61,8 +61,19 @@ def _known(name: str, output: str | None, functions: dict[str, str] | None) -> C
     return cells[name]
 
 
+def _is_known(name: str) -> bool:
+    from elman.cells import cells
+
+    return name in cells
+
+
 def is_file_name(text: str) -> bool:
-    """Say whether a word means a file: "-", a suffix of equations, or without "=" a folder or something that exists."""
+    """Say whether a word means a file: "-", a suffix of equations, or without "=" a folder or something that exists.
+
+    A name of the catalogue means the cell in any working folder, whatever stands there: ./gru is the file.
+    """
     if text == "-" or text.endswith(SUFFIXES):
         return True
-    return "=" not in text and "\n" not in text and ("/" in text or Path(text).exists())
+    if "=" in text or "\n" in text:
+        return False
+    return "/" in text or (Path(text).exists() and not _is_known(text))

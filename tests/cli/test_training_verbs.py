@@ -146,6 +146,18 @@ def test_the_cell_of_a_file_keeps_its_name_in_the_run(elman: Elman, corpus: Path
     assert r"cell name: my_cell; z_t =\; \sigma(W [h_{t-1}; x_t]); h_t = z_t \odot h_{t-1}  " in settings
 
 
+def test_a_cell_of_the_catalogue_is_meant_beside_a_folder_or_file_of_its_name(
+    elman: Elman, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert train(elman, corpus, Path("gru"), "--cell", "gru", "--steps", "2").code == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    Path("gru").write_text("h = tanh(W h<t-1> + U x + b)\n", encoding="utf-8")
+    assert elman("resume", tmp_path / "gru").code == 0, "the run means the same cell in any folder"
+    assert elman("cells", "./gru").out != elman("cells", "gru").out, "./gru is the file"
+
+
 def test_a_terminated_run_is_resumed_to_the_same_weights(elman: Elman, corpus: Path, tmp_path: Path) -> None:
     words = [*SMALL, "--steps", "150", "--checkpoint-every", "10", "--threads", "1"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
