@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from elman.errors import DataError, MissingExtraError
+from elman.errors import DataError, MissingExtraError, ModelFileError
 from elman.training.metrics_log import read_records
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -20,11 +20,18 @@ def read_curves(run: Path | str) -> dict[str, Points]:
 
     Raises:
         MissingInputError: the run has no metrics.jsonl.
+        ModelFileError: a record with a loss has no step; the text names its line.
     """
     curves: dict[str, Points] = {"train": [], "validation": []}
-    for record in read_records(Path(run) / "metrics.jsonl"):
-        if record.get("kind") in curves and isinstance(record.get("loss"), (int, float)):
-            curves[record["kind"]].append((int(record["step"]), float(record["loss"])))
+    path = Path(run) / "metrics.jsonl"
+    for number, record in enumerate(read_records(path), 1):
+        kind, step, loss = (record.get(name) for name in ("kind", "step", "loss"))
+        if not isinstance(kind, str) or kind not in curves or not isinstance(loss, (int, float)):
+            continue
+        if type(step) is not int:
+            raise ModelFileError(f"{path}:{number}: step must be a whole number; got {str(step)[:60]}")
+        if math.isfinite(loss):
+            curves[kind].append((step, float(loss)))
     return curves
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from elman.errors import DataError, MissingInputError
+from elman.errors import DataError, MissingInputError, ModelFileError
 from elman.training import PlainReporter, RichReporter, SilentReporter, reporter_for
 from elman.training.curves import as_text, read_curves, save_png, sparkline
 from elman.training.progress import StepReport, duration, perplexity_text, step_line
@@ -101,6 +101,22 @@ def test_curves_of_nothing_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text("")
     with pytest.raises(DataError, match="recorded losses"):
         save_png(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("record", "got"),
+    [('{"kind": "train", "loss": 1.5}', "None"), ('{"kind": "train", "loss": 1.5, "step": "x"}', "x")],
+)
+def test_a_record_that_was_edited_is_named(tmp_path: Path, record: str, got: str) -> None:
+    (tmp_path / "metrics.jsonl").write_text(f'{{"kind": "test", "loss": 1.0}}\n{record}\n', encoding="utf-8")
+    with pytest.raises(ModelFileError, match=rf"metrics\.jsonl:2: step must be a whole number; got {got}"):
+        read_curves(tmp_path)
+
+
+def test_a_loss_that_is_no_number_has_no_place_in_a_curve(tmp_path: Path) -> None:
+    lines = ['{"kind": ["train"], "loss": 1.0, "step": 1}', '{"kind": "train", "loss": 1e999, "step": 2}']
+    (tmp_path / "metrics.jsonl").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    assert read_curves(tmp_path) == {"train": [], "validation": []}
 
 
 def test_blocks_rise_with_the_values_and_long_curves_are_averaged() -> None:
