@@ -73,7 +73,7 @@ def begin(order: Order) -> dict[str, Any]:
     values = {
         "task": config.model_dump(mode="json"),
         "training": order.training.model_dump(mode="json"),
-        "file": str(path),
+        "file": KEPT if order.keeps_data else str(path),  # with the folder of the run, if that is moved
         "seed": order.training.seed,
     }
     with new_run(order.output, task=order.task.name, config=values, data=data) as run:
@@ -193,7 +193,7 @@ def described(run: RunFolder) -> tuple[Task, Any, TrainingConfig, Path]:
         raise ModelFileError(f"{run.path / RUN}: task must be one of {', '.join(TASKS)}; got {str(name)[:40]!r}")
     task = TASKS[name]
     try:
-        return task, task.config(**values["task"]), task.training(**values["training"]), Path(values["file"])
+        return task, task.config(**values["task"]), task.training(**values["training"]), run.path / values["file"]
     except (ValidationError, KeyError, TypeError) as error:
         first = str(error).splitlines()[0][:200]
         raise ModelFileError(f"{run.path / RUN}: config must be one of {name}; got {first}") from error

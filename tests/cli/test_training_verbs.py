@@ -80,6 +80,8 @@ def test_stdin_is_trained_on_and_kept_for_resuming(elman: Elman, corpus: Path, t
     assert weights[0] == weights[1]
     assert (tmp_path / "b" / "text.txt").read_bytes() == data
     assert elman("resume", tmp_path / "b", "-q").code == 0
+    (tmp_path / "b").rename(tmp_path / "moved")
+    assert elman("resume", tmp_path / "moved", "-q").code == 0, "the text is moved with the run"
 
 
 def test_the_default_folder_is_named_after_the_file(
