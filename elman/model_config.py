@@ -8,7 +8,7 @@ from typing import Any
 
 import elman
 from elman.equations import Cell
-from elman.errors import MissingInputError, ModelFileError
+from elman.errors import MissingInputError, ModelFileError, UsageError
 from elman.storage import FileRecord, read_bytes, read_json, record_of
 from elman.tensor_header import damaged
 
@@ -121,10 +121,13 @@ def restored_cell(values: Mapping[str, Any]) -> Cell:
     init = values.get("init") or {}
     if not isinstance(init, Mapping):
         raise TypeError(f"init must be a table of parameters; got {str(init)[:40]!r}")
-    return Cell(
-        values["equations"],
-        name=str(values.get("name", "cell"))[:100],
-        output=values["output"],
-        init=init,
-        source=str(values.get("source", ""))[:1000],
-    )
+    try:
+        return Cell(
+            values["equations"],
+            name=str(values.get("name", "cell"))[:100],
+            output=values["output"],
+            init=init,
+            source=str(values.get("source", ""))[:1000],
+        )
+    except RecursionError:
+        raise UsageError("equations must not be nested this deeply") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from elman.errors import ModelFileError
 from elman.model_config import CONFIG, WEIGHTS, read_checked_config, read_extra_file
 from elman.runtime.arrays import read_arrays
 from elman.runtime.language_model import NAME, LanguageModel, language_model_of
@@ -35,4 +36,6 @@ def load(folder: Path | str) -> LanguageModel | Network:
     if config.get("task") == NAME:
         return language_model_of(folder, config, arrays)
     codecs = parse_json(read_extra_file(folder, CODECS), str(folder / CODECS)) if CODECS in files else {}
+    if not isinstance(codecs, dict):
+        raise ModelFileError(f"{folder / CODECS}: must be a table of codecs by name; got {str(codecs)[:40]}")
     return network_of(config, arrays, codecs, str(folder / CONFIG))

@@ -31,15 +31,22 @@ class Arrays:
     def __contains__(self, name: str) -> bool:
         return name in self._found
 
-    def shape(self, name: str) -> tuple[int, ...]:
+    def shape(self, name: str, axes: int | None = None) -> tuple[int, ...]:
         """Return the shape of an array.
 
+        Args:
+            name: Its name.
+            axes: How many it must have; None for any number.
+
         Raises:
-            ModelFileError: there is none of that name.
+            ModelFileError: there is none of that name, or it has another number of axes.
         """
         if name not in self._found:
             raise ModelFileError(f"{self._path}: must hold tensor {name!r}; got none")
-        return self._found[name].shape
+        shape = self._found[name].shape
+        if axes is not None and len(shape) != axes:
+            raise ModelFileError(f"{self._path}: tensor {name!r} must have {axes} axes; got shape {shape}")
+        return shape
 
     def take(self, name: str, shape: tuple[int, ...]) -> Floats:
         """Return an array.

@@ -127,7 +127,7 @@ def network_of(config: Mapping[str, Any], arrays: Arrays, codecs: Mapping[str, A
     if not isinstance(options, dict):
         raise ModelFileError(f"{where}: must describe a model")
     cell, table = cell_of(config, where), "encoder.inputs.weight"
-    embedding = arrays.take(table, arrays.shape(table)) if table in arrays else None
+    embedding = arrays.take(table, arrays.shape(table, 2)) if table in arrays else None
     stack = stack_of(
         arrays, "encoder.recurrent", cell, options, None if embedding is None else embedding.shape[1], where
     )
@@ -139,10 +139,10 @@ def network_of(config: Mapping[str, Any], arrays: Arrays, codecs: Mapping[str, A
     dense: list[tuple[Floats, Floats]] = []
     while f"top.weights.{len(dense)}" in arrays:
         n = len(dense)
-        rows = arrays.shape(f"top.weights.{n}")[0]
+        rows = arrays.shape(f"top.weights.{n}", 2)[0]
         dense.append((arrays.take(f"top.weights.{n}", (rows, width)), arrays.take(f"top.biases.{n}", (rows,))))
         width = rows
-    outputs = arrays.shape("head.weight")[0]
+    outputs = arrays.shape("head.weight", 2)[0]
     head = arrays.take("head.weight", (outputs, width)), arrays.take("head.bias", (outputs,))
     arrays.finish()
     return Network(str(config.get("task")), embedding, stack, pooling, tuple(dense), head, codecs)

@@ -67,9 +67,11 @@ def stack_of(
         sizes = dict.fromkeys(cell.free_sizes, whole(options, "projection_size", 1, LARGEST_LAYER, where))
     first = identifier(next(iter(cell.parameters(hidden, hidden, sizes)), ""))
     both = f"{prefix}.layers.0.forward_layer.{first}" in arrays
-    size = input_size or _input_size(
-        arrays, f"{prefix}.layers.0." + ("forward_layer." if both else ""), cell, hidden, sizes
-    )
+    if input_size is None:
+        lowest = f"{prefix}.layers.0." + ("forward_layer." if both else "")
+        size = _input_size(arrays, lowest, cell, hidden, sizes)
+    else:
+        size = input_size
     layers = []
     # Parameters are those of the cell as it was given: only what happens between two steps differs.
     run = zoneout(cell, _probability(options, "zoneout", where)) if options.get("zoneout") else cell
@@ -105,5 +107,5 @@ def _input_size(arrays: Arrays, prefix: str, cell: Cell, hidden: int, sizes: Map
     for name, shape in one.items():
         for axis, (small, large) in enumerate(zip(shape, two[name], strict=True)):
             if small != large:
-                return (arrays.shape(prefix + identifier(name))[axis] - small) // (large - small) + 1
+                return (arrays.shape(prefix + identifier(name), len(shape))[axis] - small) // (large - small) + 1
     return hidden

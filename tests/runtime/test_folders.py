@@ -260,6 +260,43 @@ def test_folders_that_hold_something_else(
         runtime.load(folder)
 
 
+@pytest.mark.parametrize("name", ["encoder.inputs.weight", "top.weights.0", "head.weight"])
+@pytest.mark.parametrize("shape", [(), (3,), (0,), (6, 0), (2, 3, 4)])
+def test_tensors_of_other_shapes_are_refused(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
+    network = ManyToOne(
+        TokenVectors(20, 8), lambda width: SoftmaxHead(width, 3), cell="gru", pooling="last", dense=(5,), hidden_size=6
+    )
+    folder = write(tmp_path / "model", network, "gru", pooling="last", hidden_size=6, layers=1)
+    config, tensors = read_model_folder(folder)
+    write_model_folder(folder, config, {**tensors, name: torch.zeros(shape)}, {"codecs.json": "{}"})
+    with pytest.raises((ModelFileError, ShapeError)):
+        runtime.load(folder)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3, 4)])
+def test_a_size_is_not_seen_from_a_tensor_of_another_shape(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    network = ManyToManyInStep(Numbers(3), lambda width: RegressionHead(width, 2), cell="gru", hidden_size=6)
+    folder = write(tmp_path / "model", network, "gru", hidden_size=6, layers=1)
+    config, tensors = read_model_folder(folder)
+    first = next(name for name in tensors if ".recurrent." in name)
+    write_model_folder(folder, config, {**tensors, first: torch.zeros(shape)}, {"codecs.json": "{}"})
+    with pytest.raises(ModelFileError, match=f"tensor '{first}' must have 2 axes; got shape"):
+        runtime.load(folder)
+
+
+def test_codecs_and_equations_that_are_none(tmp_path: Path) -> None:
+    network = ManyToManyInStep(Numbers(3), lambda width: RegressionHead(width, 2), cell="gru", hidden_size=6)
+    folder = write(tmp_path / "model", network, "gru", hidden_size=6, layers=1)
+    config, tensors = read_model_folder(folder)
+    write_model_folder(folder, config, tensors, {"codecs.json": "null"})
+    with pytest.raises(ModelFileError, match=r"codecs\.json: must be a table of codecs by name; got None"):
+        runtime.load(folder)
+    config["cell"]["equations"] = "h = " + "(" * 5000 + "x" + ")" * 5000
+    write_model_folder(folder, config, tensors, {"codecs.json": "{}"})
+    with pytest.raises(ModelFileError, match="must describe a cell; equations must not be nested this deeply"):
+        runtime.load(folder)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
