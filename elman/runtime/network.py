@@ -131,6 +131,11 @@ def network_of(config: Mapping[str, Any], arrays: Arrays, codecs: Mapping[str, A
     stack = stack_of(
         arrays, "encoder.recurrent", cell, options, None if embedding is None else embedding.shape[1], where
     )
+    if options.get("strands", "one") != "one":  # of DNA: one run says what is said of one strand
+        raise ModelFileError(
+            f"{where}: strands must be one; got {str(options['strands'])[:40]!r}, the mean of two answers",
+            "load the model with elman.tasks.load, which needs torch",
+        )
     # A model that labels steps pools nothing, whatever the default is that its options hold.
     pooling = None if "step_labels" in codecs else options.get("pooling")
     if pooling is not None and pooling not in POOLINGS:

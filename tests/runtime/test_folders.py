@@ -327,6 +327,17 @@ def test_damaged_and_missing_folders(tmp_path: Path) -> None:
         runtime.load(tmp_path / "nothing")
 
 
+def test_an_answer_about_both_strands_needs_torch(tmp_path: Path) -> None:
+    """It is the mean of what the network says of a sequence and of its other strand."""
+    network = ManyToOne(
+        Numbers(4), lambda width: SoftmaxHead(width, 2), cell="gru", pooling="mean", hidden_size=6, bidirectional=True
+    )
+    how = {"pooling": "mean", "hidden_size": 6, "layers": 1}
+    assert runtime.load(write(tmp_path / "one", network, "gru", strands="one", **how))
+    with pytest.raises(ModelFileError, match="strands must be one; got 'both'"):
+        runtime.load(write(tmp_path / "both", network, "gru", strands="both", **how))
+
+
 def test_attention_needs_torch(tmp_path: Path) -> None:
     network = ManyToOne(TokenVectors(20, 8), lambda width: SoftmaxHead(width, 3), cell="gru", pooling="attention")
     folder = write(tmp_path / "model", network, "gru", pooling="attention", hidden_size=128, layers=1)
