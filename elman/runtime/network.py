@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from elman.errors import ModelFileError, ShapeError
+from elman.errors import ModelFileError, ShapeError, UsageError
 from elman.runtime.arrays import Arrays
 from elman.runtime.layer import Floats, Lengths
 from elman.runtime.parts import cell_of, stack_of
 from elman.runtime.stack import Stack
 
+CLASSES = ("labels", "step_labels", "symbols")
+"""Names of the codecs of what a softmax is over."""
 POOLINGS = ("last", "mean", "max", "centre")
 
 
@@ -42,7 +44,10 @@ class Network:
     codecs: Mapping[str, Any]
 
     def scores(self, sequences: Sequence[npt.ArrayLike]) -> list[Floats]:
-        """Return W_y a + b_y: logits of classes, or what a regression predicts.
+        """Return W_y a + b_y: logits of classes or of keys, or what a regression predicts, standardised.
+
+        Of a regression by quantiles K counts three numbers a target, of a normal its mean and the logarithm of its
+        variance.
 
         Args:
             sequences: Of each sequence its token numbers (T,), or its vectors (T, I) where there is no embedding; each
@@ -67,7 +72,14 @@ class Network:
         return list(self._top(self._pooled(y, lengths)))
 
     def probabilities(self, sequences: Sequence[npt.ArrayLike]) -> list[Floats]:
-        """Return the softmax of `scores`, for a head of K classes."""
+        """Return the softmax of `scores`, for a head of K classes.
+
+        Raises:
+            ShapeError: as of `scores`.
+            UsageError: the scores are no logits of classes: numbers, or keys of which any may sound.
+        """
+        if not any(name in self.codecs for name in CLASSES):
+            raise UsageError(f"probabilities: must be of a network of classes; got one of {self.task}", "use scores")
         return [softmax(scores) for scores in self.scores(sequences)]
 
     def _vectors(self, n: int, sequence: npt.ArrayLike) -> Floats:

@@ -16,7 +16,7 @@ import elman
 from elman import runtime
 from elman.architectures import ManyToManyInStep, ManyToOne, Numbers, Ragged, TokenVectors
 from elman.cells import cells
-from elman.errors import DivergedError, MissingInputError, ModelFileError, ShapeError
+from elman.errors import DivergedError, MissingInputError, ModelFileError, ShapeError, UsageError
 from elman.heads import RegressionHead, SoftmaxHead
 from elman.model_config import describe_cell
 from elman.model_folder import read_model_folder, write_model_folder
@@ -174,6 +174,17 @@ def test_numbers_at_each_step(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found[0], found[1][:2])
     with pytest.raises(ShapeError, match=r"shape \(T, 3\)"):
         model.scores([np.zeros((4, 2))])
+
+
+def test_probabilities_are_of_classes_only(tmp_path: Path) -> None:
+    network = ManyToManyInStep(Numbers(3), lambda width: RegressionHead(width, 2), cell="gru", hidden_size=6)
+    folder = write(tmp_path / "model", network, "gru", hidden_size=6, layers=1)
+    config, tensors = read_model_folder(folder)
+    write_model_folder(folder, {**config, "task": "series-regression"}, tensors, {"codecs.json": '{"targets": {}}'})
+    model = runtime.load(folder)
+    assert isinstance(model, runtime.Network) and model.scores([np.zeros((4, 3))])[0].shape == (4, 2)
+    with pytest.raises(UsageError, match="must be of a network of classes; got one of series-regression"):
+        model.probabilities([np.zeros((4, 3))])
 
 
 def test_labels_at_each_step_whatever_pooling_the_options_hold(tmp_path: Path) -> None:
