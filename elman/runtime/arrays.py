@@ -13,6 +13,8 @@ from elman.errors import DivergedError, ModelFileError
 from elman.storage import open_regular, reading
 from elman.tensor_header import Entry, damaged, read_header
 
+WITH_TORCH = "load the model with elman.tasks.load, which needs torch"
+"""What to do about a model that is sound and has parts that this runtime does not know."""
 Floats = npt.NDArray[np.float32]
 
 
@@ -42,10 +44,10 @@ class Arrays:
             ModelFileError: there is none of that name, or it has another number of axes.
         """
         if name not in self._found:
-            raise ModelFileError(f"{self._path}: must hold tensor {name!r}; got none")
+            raise ModelFileError(f"{self._path}: must hold tensor {name!r}; got none", WITH_TORCH)
         shape = self._found[name].shape
         if axes is not None and len(shape) != axes:
-            raise ModelFileError(f"{self._path}: tensor {name!r} must have {axes} axes; got shape {shape}")
+            raise ModelFileError(f"{self._path}: tensor {name!r} must have {axes} axes; got shape {shape}", WITH_TORCH)
         return shape
 
     def take(self, name: str, shape: tuple[int, ...]) -> Floats:
@@ -68,7 +70,7 @@ class Arrays:
         if self._left:
             raise ModelFileError(
                 f"{self._path}: must hold tensors that elman.runtime knows; got {', '.join(sorted(self._left)[:5])}",
-                "load the model with elman.tasks.load, which needs torch",
+                WITH_TORCH,
             )
 
 

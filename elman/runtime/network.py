@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from elman.errors import ModelFileError, ShapeError, UsageError
-from elman.runtime.arrays import Arrays
+from elman.runtime.arrays import WITH_TORCH, Arrays
 from elman.runtime.layer import Floats, Lengths
 from elman.runtime.parts import cell_of, stack_of
 from elman.runtime.stack import Stack
@@ -146,12 +146,14 @@ def network_of(config: Mapping[str, Any], arrays: Arrays, codecs: Mapping[str, A
     if options.get("strands", "one") != "one":  # of DNA: one run says what is said of one strand
         raise ModelFileError(
             f"{where}: strands must be one; got {str(options['strands'])[:40]!r}, the mean of two answers",
-            "load the model with elman.tasks.load, which needs torch",
+            WITH_TORCH,
         )
     # A model that labels steps pools nothing, whatever the default is that its options hold.
     pooling = None if "step_labels" in codecs else options.get("pooling")
     if pooling is not None and pooling not in POOLINGS:
-        raise ModelFileError(f"{where}: pooling must be one of {', '.join(POOLINGS)}; got {str(pooling)[:40]!r}")
+        raise ModelFileError(
+            f"{where}: pooling must be one of {', '.join(POOLINGS)}; got {str(pooling)[:40]!r}", WITH_TORCH
+        )
     width = stack.output_size
     dense: list[tuple[Floats, Floats]] = []
     while f"top.weights.{len(dense)}" in arrays:

@@ -14,7 +14,7 @@ import torch
 
 import elman
 from elman import runtime
-from elman.architectures import ManyToManyInStep, ManyToOne, Numbers, Ragged, TokenVectors
+from elman.architectures import ManyToManyInStep, ManyToOne, Numbers, OneToMany, Ragged, TokenVectors
 from elman.cells import cells
 from elman.errors import DivergedError, MissingInputError, ModelFileError, ShapeError, UsageError
 from elman.heads import RegressionHead, SoftmaxHead
@@ -347,6 +347,15 @@ def test_an_answer_about_both_strands_needs_torch(tmp_path: Path) -> None:
     assert runtime.load(write(tmp_path / "one", network, "gru", strands="one", **how))
     with pytest.raises(ModelFileError, match="strands must be one; got 'both'"):
         runtime.load(write(tmp_path / "both", network, "gru", strands="both", **how))
+
+
+def test_a_network_of_another_shape_is_sent_to_torch(tmp_path: Path) -> None:
+    """Nothing is damaged: the runtime does not know one to many."""
+    network = OneToMany(3, 20, cell="lstm", hidden_size=8, embedding_size=4)
+    folder = write(tmp_path / "model", network, "lstm", hidden_size=8, layers=1)
+    with pytest.raises(ModelFileError, match="got none") as caught:
+        runtime.load(folder)
+    assert caught.value.hint == "load the model with elman.tasks.load, which needs torch"
 
 
 def test_attention_needs_torch(tmp_path: Path) -> None:
