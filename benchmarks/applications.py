@@ -32,8 +32,8 @@ from benchmarks.application_rows import Row
 from benchmarks.engine import processor
 from benchmarks.signal_rows import SIGNAL_ROWS
 from benchmarks.tables import put_between_marks
+from elman.cli.inspecting import examine
 from elman.tasks import TASKS
-from elman.tensor_file import read_entries
 
 ROWS = (*TEXT_ROWS, *SIGNAL_ROWS)
 FRONT = Path(__file__).parents[1] / "README.md"
@@ -81,8 +81,9 @@ def children_seconds() -> float:
 
 
 def count_parameters(run: Path) -> int:
-    """Return how many numbers a model holds."""
-    return sum(torch.Size(entry.shape).numel() for entry in read_entries(run / "model.safetensors").values())
+    """Return how many numbers a model learns, a matrix that two parts share counted once."""
+    parameters: int = examine(run)["model"]["parameters"]
+    return parameters
 
 
 def speed(run: Path) -> float | None:

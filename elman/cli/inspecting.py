@@ -65,8 +65,8 @@ def _model(folder: Path, damages: list[str]) -> dict[str, Any]:
     }
     # A damaged file of weights has no header worth reading.
     if all(file["intact"] for file in files if file["name"] == WEIGHTS):
-        model["tensors"] = tensors(folder / WEIGHTS)
-        model["parameters"] = sum(tensor["count"] for tensor in model["tensors"])
+        model["tensors"] = tensors(folder / WEIGHTS, config)
+        model["parameters"] = sum(tensor["count"] for tensor in model["tensors"] if "shared" not in tensor)
     if (folder / "metrics.json").exists():
         model["metrics"] = _json(folder / "metrics.json", damages)
     return model
@@ -85,10 +85,15 @@ def _file(path: Path, recorded: dict[str, Any], damages: list[str]) -> dict[str,
     return row
 
 
-def tensors(path: Path) -> list[dict[str, Any]]:
-    """Return name, shape, type and number of entries of every tensor in a file, from its header."""
+def tensors(path: Path, config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return name, shape, type and number of entries of every tensor in a file, from its header.
+
+    The output matrix of tied weights stands in the file a second time; it is told to be "shared".
+    """
     from elman.tensor_file import DTYPES, read_entries
 
+    options = config.get("model")
+    tied = isinstance(options, dict) and options.get("tied") is True
     return [
         {
             "name": name,
@@ -96,6 +101,7 @@ def tensors(path: Path) -> list[dict[str, Any]]:
             "dtype": str(DTYPES[entry.code]).removeprefix("torch."),
             "count": math.prod(entry.shape),
         }
+        | ({"shared": True} if tied and name.endswith("head.weight") else {})
         for name, entry in read_entries(path).items()
     ]
 
@@ -163,7 +169,10 @@ def _model_report(model: dict[str, Any]) -> list[tuple[str, str]]:
     config = model["config"]
     equations = config.get("equations") or config.get("cell")
     settings = {name: value for name, value in config.items() if value is not equations}
-    shapes = [[t["name"], str(tuple(t["shape"])), t["dtype"], f"{t['count']:,}"] for t in model.get("tensors", [])]
+    shapes = [
+        [t["name"], str(tuple(t["shape"])), t["dtype"], "shared" if "shared" in t else f"{t['count']:,}"]
+        for t in model.get("tensors", [])
+    ]
     if shapes:
         shapes.append(["total", "", "", f"{model['parameters']:,}"])
     return [

@@ -49,6 +49,16 @@ def test_json_has_parameters_files_and_metrics(elman: Elman, model: Path) -> Non
     }  # fmt: skip
 
 
+def test_a_shared_matrix_counts_once(elman: Elman, tmp_path: Path) -> None:
+    matrix = torch.zeros(5, 3)
+    tensors = {"embedding.weight": matrix, "layers.0.W": torch.zeros(3, 6), "head.weight": matrix}
+    for tied, count in ((True, 33), (False, 48)):
+        write_model_folder(tmp_path / "model", {"task": "x", "model": {"tied": tied}}, tensors)
+        found = json.loads(elman("inspect", "--json", tmp_path / "model").out)
+        assert found["model"]["parameters"] == count
+        assert ("shared" in elman("inspect", tmp_path / "model").out) == tied
+
+
 def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
