@@ -8,11 +8,13 @@ from typing import Any
 from torch import nn
 
 from elman.equations import Cell
+from elman.errors import counted
 
 
 def language_model_card(cell: Cell, config: Mapping[str, Any], vocabulary_size: int, model: nn.Module) -> str:
     """Return a model card: what the model is, its equations, and how to use it."""
     count = sum(p.numel() for p in model.parameters())
+    size = f"{counted(config['layers'], 'layer')} of {counted(config['hidden_size'], 'unit')}"
     return f"""---
 library_name: elman
 pipeline_tag: text-generation
@@ -20,7 +22,7 @@ pipeline_tag: text-generation
 
 # A language model of {config["level"]}s
 
-{config["layers"]} layers of {config["hidden_size"]} units of the cell `{cell.name}`, {count:,} parameters, a
+{size} of the cell `{cell.name}`, {count:,} parameters, a
 vocabulary of {vocabulary_size:,}. Made with Elman.
 
 ## The cell
@@ -43,8 +45,9 @@ Metrics of the training run are in `metrics.json`. The model knows nothing but t
 """
 
 
-def supervised_card(task: str, summary: str, cell: Cell, model: nn.Module) -> str:
+def supervised_card(task: str, summary: str, cell: Cell, model: nn.Module, config: Mapping[str, Any]) -> str:
     """Return a model card of a task by examples."""
+    vectors = "" if config.get("vectors") is None else " and the word vectors that it began with"
     count = sum(p.numel() for p in model.parameters())
     return f"""---
 library_name: elman
@@ -69,5 +72,5 @@ elman predict FOLDER DATA
 elman evaluate FOLDER DATA
 ```
 
-Metrics of the training run are in `metrics.json`. The model knows nothing but the examples it was trained on.
+Metrics of the training run are in `metrics.json`. The model knows nothing but the examples it was trained on{vectors}.
 """

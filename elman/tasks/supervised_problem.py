@@ -182,7 +182,7 @@ class SupervisedProblem:
         config = {"task": self.task.name, "model": options, "cell": describe_cell(self.setting.cell)}
         files = {
             CODECS: json.dumps(codecs_to_json(self.setting.codecs), ensure_ascii=False),
-            "README.md": supervised_card(self.task.name, self.task.summary, self.setting.cell, self.model),
+            "README.md": supervised_card(self.task.name, self.task.summary, self.setting.cell, self.model, options),
         }
         write_model_folder(folder, config, self.model.state_dict(), files)
 

@@ -168,6 +168,9 @@ def test_word_vectors_begin_the_matrix_and_must_fit(tmp_path: Path) -> None:
     assert weight[vocabulary.encode(["film", "unseen"])].tolist() == [[1, 2, 3], [4, 5, 6]]
     with pytest.raises(UsageError, match="embedding_size: must be 3"):
         problem_of(tmp_path, vectors=tmp_path / "v.txt")
+    problem.save_model(tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "nothing but the examples it was trained on and the word vectors that it began with." in card
 
 
 @pytest.mark.parametrize("spoilt", ["no labels", "labels are no codec", "a task of chess"])
