@@ -56,7 +56,8 @@ def write_model_folder(
     make_folder(folder)
     records = [write_tensors(folder / WEIGHTS, tensors)]
     for name, content in extra_files.items():
-        data = content.encode("utf-8") if isinstance(content, str) else content
+        # A label that was the name of a folder may hold what is no UTF-8; this is JSON's escape of it.
+        data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
         records.append(write_file(folder / name, [data], len(data)))
     sync_folder(folder)
     files = {record.name: {"bytes": record.bytes, "sha256": record.sha256} for record in records if record.name != CARD}

@@ -106,8 +106,12 @@ def write_json(path: Path, value: Any) -> FileRecord:
 
 
 def json_bytes(value: Any) -> bytes:
-    """Return `value` as readable JSON; the same value always gives the same bytes."""
-    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+    """Return `value` as readable JSON; the same value always gives the same bytes.
+
+    What is no UTF-8 of a file's name stands in it as JSON's own escape, and is the same name when it is read.
+    """
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode("utf-8", "backslashreplace")
 
 
 def sync_file(path: Path) -> None:

@@ -160,6 +160,15 @@ def test_a_cell_of_the_catalogue_is_meant_beside_a_folder_or_file_of_its_name(
     assert elman("cells", "./gru").out != elman("cells", "gru").out, "./gru is the file"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
+def test_names_that_are_no_utf_8_are_kept_for_resuming(elman: Elman, corpus: Path, tmp_path: Path) -> None:
+    text, run = (tmp_path / os.fsdecode(name) for name in (b"t\xff.txt", b"r\xfe"))
+    corpus.rename(text)
+    assert train(elman, text, run, "--steps", "2", "--test", text, "-q").code == 0
+    assert elman("resume", run, "-q").code == 0
+    assert json.loads((run / "run.json").read_text("utf-8"))["config"]["file"] == str(text)
+
+
 def test_a_terminated_run_is_resumed_to_the_same_weights(elman: Elman, corpus: Path, tmp_path: Path) -> None:
     words = [*SMALL, "--steps", "150", "--checkpoint-every", "10", "--threads", "1"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
