@@ -81,6 +81,8 @@ def begin(order: Order) -> dict[str, Any]:
             with storing(path):
                 shutil.copyfile(order.data, path)
         problem = order.task.problem(path, config, order.training.seed, run.path)
+        left_out = [name for name, value in config if value is None]
+        run.settle(task=problem.config.model_dump(mode="json", include=set(left_out), exclude_none=True))
     with run:
         before = measured(problem, order.quiet) if order.measures_before else {}
         result = carry_out(problem, order.training, run, resume=False, quiet=order.quiet)

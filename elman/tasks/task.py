@@ -12,6 +12,9 @@ from elman.training.problem import Problem
 class TaskProblem(Problem, Protocol):
     """A problem that also tells people what it read and chose, and knows a test."""
 
+    config: Any
+    """Options, with what was chosen for those that were left out."""
+
     @property
     def data(self) -> dict[str, Any]:
         """Fingerprints of the data by name, for run.json."""

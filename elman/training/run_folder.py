@@ -27,7 +27,7 @@ RUN, LOCK = "run.json", "lock"
 class RunFolder:
     """A run folder held by this process; made by `create` or `open`, released by `close` or at the end of its block.
 
-        run.json          configuration, versions, seed, data fingerprint; written once
+        run.json          configuration, versions, seed, data fingerprint; written before training
         metrics.jsonl     deterministic records; timing.jsonl: clocks
         checkpoints/      see `checkpoint`
         config.json ...   the best model, a model folder, when training is done
@@ -101,6 +101,20 @@ class RunFolder:
                     f" got {data.get(name)!r}",
                     "restore the data, or train anew in another folder",
                 )
+
+    def settle(self, **chosen: Mapping[str, Any]) -> None:
+        """Add what was chosen for options that were left out, so that a resumed run has it whatever is usual by then.
+
+        Args:
+            chosen: Options by name, JSON values, for each part of "config" that they belong to.
+
+        Raises:
+            StorageError: run.json could not be written; it is as it was.
+        """
+        config = self.description["config"]
+        config |= {part: {**config[part], **options} for part, options in chosen.items()}
+        write_json(self.path / RUN, self.description)
+        sync_folder(self.path)
 
     def close(self) -> None:
         """Release the lock; doing so twice is fine."""

@@ -21,7 +21,7 @@ import elman as package
 from elman.cli import demo_text, main
 from elman.cli.training import make_command
 from elman.plans.native import available as native_available
-from elman.tasks import TASKS
+from elman.tasks import TASKS, language_model_options
 from elman.tasks.language_model import load
 
 Elman = Callable[..., Any]
@@ -120,6 +120,19 @@ def test_recipe_and_options_reach_run_json(elman: Elman, corpus: Path, tmp_path:
     config = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["config"]
     assert (config["task"]["hidden_size"], config["task"]["level"], config["task"]["layers"]) == (6, "word", 2)
     assert (config["training"]["optimizer"], config["training"]["momentum"]) == ("sgd", 0.5)
+
+
+def test_a_resumed_run_keeps_what_was_usual_when_it_began(
+    elman: Elman, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, shape = tmp_path / "run", ["--hidden-size", "8", "--layers", "1"]
+    assert elman("train", "language-model", corpus, "-o", folder, *shape, "--steps", "2", "-q").code == 0
+    saved = json.loads((folder / "run.json").read_text("utf-8"))["config"]["task"]
+    assert (saved["embedding_size"], saved["sequence_length"], saved["vocabulary_size"]) == (128, 64, None)
+    later = {"hidden_size": 9, "embedding_size": 3, "dropout": 0.9, "streams": 3, "sequence_length": 5}
+    monkeypatch.setitem(language_model_options._BY_LEVEL, "character", later)
+    said = elman("resume", folder).err
+    assert "embedding 128" in said and "64 steps of back-propagation" in said
 
 
 def test_resuming_a_finished_run_says_that_nothing_is_left_and_how_to_train_further(
