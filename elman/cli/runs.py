@@ -138,8 +138,8 @@ def new_run(folder: Path, *, task: str, config: Mapping[str, Any], data: Mapping
     try:
         yield run
     except BaseException:
-        run.close()
-        discard(folder, existed)
+        with run:  # held until the end: a run that begins here meanwhile would lose its files
+            discard(folder, existed)
         raise
 
 

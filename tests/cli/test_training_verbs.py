@@ -18,11 +18,13 @@ from typing import Any
 import pytest
 
 import elman as package
-from elman.cli import demo_text, main
+from elman.cli import demo_text, main, runs
 from elman.cli.training import make_command
+from elman.errors import BusyError
 from elman.plans.native import available as native_available
 from elman.tasks import TASKS, language_model_options
 from elman.tasks.language_model import load
+from elman.training import RunFolder
 
 Elman = Callable[..., Any]
 SENTENCE = "the quick brown fox jumps over the lazy dog and the dog sleeps on.\n"
@@ -133,6 +135,20 @@ def test_a_resumed_run_keeps_what_was_usual_when_it_began(
     monkeypatch.setitem(language_model_options._BY_LEVEL, "character", later)
     said = elman("resume", folder).err
     assert "embedding 128" in said and "64 steps of back-propagation" in said
+
+
+def test_a_refused_run_holds_its_folder_until_its_files_are_gone(
+    elman: Elman, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def discard(folder: Path, existed: bool) -> None:
+        with pytest.raises(BusyError):
+            RunFolder.open(folder)
+        own(folder, existed)
+
+    own = runs.discard
+    monkeypatch.setattr(runs, "discard", discard)
+    assert train(elman, corpus, tmp_path / "run", "--embedding-size", "0", "--tied").code == 2
+    assert not (tmp_path / "run").exists()
 
 
 def test_resuming_a_finished_run_says_that_nothing_is_left_and_how_to_train_further(
