@@ -119,7 +119,7 @@ def restored_cell(values: Mapping[str, Any]) -> Cell:
         EquationError, UsageError, KeyError, TypeError: the values describe no cell.
     """
     init = values.get("init") or {}
-    if not isinstance(init, Mapping):
+    if not isinstance(init, Mapping) or not all(isinstance(value, str | int | float) for value in init.values()):
         raise TypeError(f"init must be a table of parameters; got {str(init)[:40]!r}")
     try:
         return Cell(

@@ -250,6 +250,8 @@ class Columns:
             calendar = [str(part) for part in value["calendar"]]
             for part in calendar:
                 calendar_of(part, None)
+            if not columns and not calendar:
+                raise ValueError("there is none")
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"columns: must be described by names and numbers; {str(error)[:80]}") from None
         return cls(columns, calendar)

@@ -32,6 +32,14 @@ KINDS: dict[str, Any] = {
 """Classes with `from_json`, by the kind that is saved."""
 
 
+class Codecs(dict[str, Any]):
+    """Codecs by name; one that a folder lacks is named where it is wanted."""
+
+    def __missing__(self, name: str) -> Any:
+        """Raise ModelFileError."""
+        raise ModelFileError(f"codecs: must hold {name!r}; got {', '.join(self) or 'none'}")
+
+
 def codecs_to_json(codecs: Mapping[str, Codec]) -> dict[str, Any]:
     """Return codecs by name as JSON values."""
     return {name: {"kind": codec.kind, **codec.to_json()} for name, codec in codecs.items()}
@@ -41,14 +49,14 @@ def codecs_from_json(value: Any) -> dict[str, Any]:
     """Rebuild what `codecs_to_json` gave.
 
     Raises:
-        ModelFileError: it is not a table of codecs.
+        ModelFileError: it is not a table of codecs; or later, where one is looked up that it lacks.
     """
     if not isinstance(value, dict) or not all(isinstance(entry, dict) for entry in value.values()):
         raise ModelFileError("codecs: must be a table of codecs")
     for name, entry in value.items():
-        if entry.get("kind") not in KINDS:
+        if str(entry.get("kind")) not in KINDS:
             kinds = ", ".join(KINDS)
             raise ModelFileError(
                 f"codecs: kind of {name[:80]!r} must be one of {kinds}; got {str(entry.get('kind'))[:40]!r}"
             )
-    return {name: KINDS[entry["kind"]].from_json(entry) for name, entry in value.items()}
+    return Codecs({name: KINDS[entry["kind"]].from_json(entry) for name, entry in value.items()})

@@ -173,12 +173,28 @@ def test_word_vectors_begin_the_matrix_and_must_fit(tmp_path: Path) -> None:
     assert "nothing but the examples it was trained on and the word vectors that it began with." in card
 
 
-@pytest.mark.parametrize("spoilt", ["no labels", "labels are no codec", "a task of chess"])
+SPOILT = [
+    "other labels",
+    "no labels",
+    "labels are no codec",
+    "labels of no kind",
+    "a task of chess",
+    "an init of lists",
+]
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
 def test_a_spoilt_model_folder_is_told(spoilt: str, tmp_path: Path) -> None:
     saved(tmp_path)
     config, tensors = read_model_folder(tmp_path / "model")
     codecs = json.loads((tmp_path / "model" / CODECS).read_text("utf-8"))
     if spoilt == "no labels":
+        del codecs["labels"]
+    if spoilt == "labels of no kind":
+        codecs["labels"] = {"kind": ["labels"]}
+    if spoilt == "an init of lists":
+        config["cell"]["init"] = {"b_f": [1]}
+    if spoilt == "other labels":
         codecs["labels"] = {"kind": "labels", "names": ["positive"]}
     if spoilt == "labels are no codec":
         codecs["labels"] = {"kind": "os.system"}
