@@ -69,6 +69,8 @@ def begin(order: Order) -> dict[str, Any]:
     config = with_equations(order.config)
     refuse_used(order.output)
     data = order.task.fingerprints(order.data, config)
+    for folder in filter(None, (order.data, config.validation, config.test)):
+        refuse_inside(order.output, folder)
     path = (order.output / KEPT if order.keeps_data else order.data).resolve()
     values = {
         "task": config.model_dump(mode="json"),
@@ -127,6 +129,18 @@ def refuse_used(folder: Path) -> None:
     if names and not {RUN, "config.json"} & set(names):
         raise UsageError(
             f"{folder}: run folder must be new or empty; got one that holds {names[0]!r}", "choose another with -o"
+        )
+
+
+def refuse_inside(output: Path, data: Path) -> None:
+    """Refuse a run folder inside a folder of data: its files would be read as data, and change it for `elman resume`.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if data.is_dir() and output.resolve().is_relative_to(data.resolve()):
+        raise UsageError(
+            f"{output}: run folder must lie outside the data; got one inside {data}", "choose another with -o"
         )
 
 

@@ -84,7 +84,7 @@ def _no_way_back(task: Task) -> click.Option:
 
 def default_output(data: str) -> Path:
     """Return the run folder for data, in the working folder."""
-    return Path("stdin-model" if data == "-" else f"{Path(data).stem}-model")
+    return Path("stdin-model" if data == "-" else f"{Path(data).resolve().stem}-model")
 
 
 def resolve(task: Task, options: dict[str, Any], recipe: str | None) -> tuple[Any, Any]:

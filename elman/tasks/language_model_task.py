@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elman.tasks.fingerprint import fingerprint_of
+from elman.codecs.token_store import fingerprint
 from elman.tasks.generated import write_sayings
 from elman.tasks.language_model import NAME, LanguageModelConfig, LanguageModelProblem, LanguageModelTraining, load
 
@@ -40,7 +40,7 @@ class LanguageModelTask:
     def fingerprints(self, data: Path, config: LanguageModelConfig) -> dict[str, Any]:
         """Return size and hash of each text."""
         parts = {"train": data, "validation": config.validation, "test": config.test}
-        return {name: fingerprint_of(path) for name, path in parts.items() if path is not None}
+        return {name: fingerprint(path) for name, path in parts.items() if path is not None}
 
     def problem(self, data: Path, config: LanguageModelConfig, seed: int, folder: Path) -> LanguageModelProblem:
         """Read the text into token stores and build the model."""

@@ -137,6 +137,15 @@ def test_a_resumed_run_keeps_what_was_usual_when_it_began(
     assert "embedding 128" in said and "64 steps of back-propagation" in said
 
 
+def test_a_run_inside_its_data_is_refused(elman: Elman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    TASKS["music"].example(tmp_path)
+    monkeypatch.chdir(tmp_path / "pieces")
+    for words, name in (([], "pieces-model"), (["-o", "a/b"], "a/b"), (["-o", tmp_path / "pieces" / "c"], "pieces/c")):
+        code, _, err = elman("train", "music", ".", *words)
+        assert code == 2 and f"{name}: run folder must lie outside the data; got one inside ." in err
+    assert not any(path.is_dir() for path in Path().iterdir())
+
+
 def test_a_refused_run_holds_its_folder_until_its_files_are_gone(
     elman: Elman, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
