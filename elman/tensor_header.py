@@ -62,7 +62,7 @@ def _entry(path: Path, name: str, row: Any) -> Entry:
     ):
         raise damaged(path, f"tensor {name!r} is not described by a known dtype, shape and data_offsets")
     shape, offsets = row["shape"], row["data_offsets"]
-    if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2 or len(shape) > 8:
+    if not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2 or len(shape) > 8 or _overflows(shape):
         raise damaged(path, f"tensor {name!r} has shape {str(shape)[:80]} and offsets {str(offsets)[:80]}")
     # Python integers do not overflow: a shape that pretends to be small by wrapping around is found here.
     if offsets[1] - offsets[0] != math.prod(shape) * ITEM_BYTES[row["dtype"]]:
@@ -72,6 +72,11 @@ def _entry(path: Path, name: str, row: Any) -> Entry:
 
 def _naturals(values: Any) -> bool:
     return isinstance(values, list) and all(type(value) is int and 0 <= value < 1 << 62 for value in values)
+
+
+def _overflows(shape: list[int]) -> bool:
+    """Whether strides of a shape are too large for an array of no bytes, too: one of its sizes may be 0."""
+    return math.prod(size or 1 for size in shape) >= 1 << 59
 
 
 def _check_contiguous(path: Path, entries: Mapping[str, Entry], size: int) -> None:

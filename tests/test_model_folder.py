@@ -174,6 +174,8 @@ def entry(shape: list[Any], offsets: list[Any], dtype: str = "F32") -> bytes:
         (b'{"a": 1}', b"", None),
         (entry([2**31, 2**31, 4], [0, 0]), b"", None),  # 2**64 elements: a 64-bit product would be 0
         (entry([10**18], [0, 4 * 10**18]), b"", None),
+        (entry([0, 2**61, 2**61], [0, 0]), b"", None),  # no bytes, and strides that no 64 bits hold
+        (entry([2**61, 0], [0, 0]), b"", None),
         (entry([1], [0, 8]), b"x" * 8, None),
         (entry([1], [4, 8]), b"x" * 8, None),
         (entry([-1], [0, -4]), b"", None),
