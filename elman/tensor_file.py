@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from elman.errors import ModelFileError, nearest
+from elman.errors import DivergedError, ModelFileError, nearest
 from elman.storage import FileRecord, open_regular, reading, write_file
 from elman.tensor_header import Entry, damaged, read_header
 
@@ -106,6 +106,16 @@ def check_expected(path: Path, entries: Mapping[str, Entry], expected: Expected)
         if name not in expected:
             raise ModelFileError(f"{path}: must hold the model's tensors only; got {name!r}{nearest(name, expected)}")
         _check_entry(path, name, entry, expected[name])
+
+
+def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raise DivergedError unless every weight that was read from a file is a finite number."""
+    for name, tensor in tensors.items():
+        if not bool((here := torch.isfinite(tensor)).all()):
+            raise DivergedError(
+                f"{path}: tensor {name!r} must hold finite numbers; got {float(tensor[~here][0])}",
+                "the model has diverged; train it again with a lower learning rate",
+            )
 
 
 def _check_entry(path: Path, name: str, entry: Entry, wanted: Tensor | tuple[int, ...]) -> None:

@@ -17,7 +17,7 @@ from elman.codecs.token_store import TokenStore
 from elman.errors import DataError, ElmanError, ModelFileError, UsageError
 from elman.metrics import bits_per_character, perplexity
 from elman.model_config import restored_cell
-from elman.model_folder import read_extra_file, read_model_folder
+from elman.model_folder import WEIGHTS, read_extra_file, read_model_folder
 from elman.plans.native import available
 from elman.runtime.stepper import Stepper
 from elman.runtime.text_model import PrecisionLoss, Steps, TextModel
@@ -26,6 +26,7 @@ from elman.tasks.language_model import NAME, VOCABULARY, LanguageModelConfig
 from elman.tasks.language_model_building import build_model, checked_parameter_count
 from elman.tasks.language_model_measure import measure
 from elman.tasks.language_model_steps import TorchSteps, stepper_of
+from elman.tensor_file import check_finite
 
 
 class LoadedLanguageModel(TextModel):
@@ -49,6 +50,7 @@ class LoadedLanguageModel(TextModel):
         Raises:
             MissingInputError: there is no model.
             ModelFileError: it is damaged, or of another task.
+            DivergedError: a weight is not finite.
         """
         built: list[tuple[LanguageModel, LanguageModelConfig]] = []
 
@@ -57,6 +59,7 @@ class LoadedLanguageModel(TextModel):
             return built[0][0].state_dict()
 
         _, tensors = read_model_folder(folder, expected)
+        check_finite(folder / WEIGHTS, tensors)
         model, config = built[0]
         model.load_state_dict(tensors, assign=True)
         if config.tied:

@@ -14,7 +14,7 @@ from torch import nn
 from elman.codecs.saved import codecs_from_json
 from elman.errors import DataError, ElmanError, ModelFileError, UsageError
 from elman.model_config import restored_cell
-from elman.model_folder import read_extra_file, read_model_folder
+from elman.model_folder import WEIGHTS, read_extra_file, read_model_folder
 from elman.readers import Example, Reading
 from elman.readers.examples import Purpose
 from elman.search_options import SearchOptions
@@ -26,6 +26,7 @@ from elman.tasks.parts import measured
 from elman.tasks.supervised import Answer, Setting, SupervisedTask
 from elman.tasks.supervised_measure import answers_to, judge
 from elman.tasks.supervised_problem import CODECS, encoded
+from elman.tensor_file import check_finite
 from elman.training.run_folder import RUN, read_description
 
 
@@ -68,6 +69,7 @@ class SupervisedModel:
         Raises:
             MissingInputError: there is no model.
             ModelFileError: it is damaged, or of another task.
+            DivergedError: a weight is not finite.
         """
         settings: list[Setting[Any]] = []
 
@@ -79,6 +81,7 @@ class SupervisedModel:
             return shapes.state_dict()
 
         _, tensors = read_model_folder(folder, expected)
+        check_finite(folder / WEIGHTS, tensors)
         network = task.network(settings[0], seed=0)
         network.load_state_dict(tensors)
         return cls(task, network, settings[0], folder)

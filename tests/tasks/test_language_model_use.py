@@ -13,7 +13,7 @@ import torch
 from click.testing import CliRunner
 
 from elman.cli import application
-from elman.errors import DataError, MissingInputError, ModelFileError, UsageError
+from elman.errors import DataError, DivergedError, MissingInputError, ModelFileError, UsageError
 from elman.model_folder import read_model_folder, write_model_folder
 from elman.plans.native import available
 from elman.tasks.language_model import VOCABULARY, LanguageModelConfig, LanguageModelProblem, load
@@ -390,3 +390,14 @@ def test_command_line_measures_the_test_text_at_the_end(tmp_path):
     found = json.loads(done.stdout)["test"]
     assert found == {name: expected[name] for name in found} and found["tokens"] == 12 * 9 - 1
     assert "test: loss" in done.stderr
+
+
+def test_a_model_that_diverged_is_refused(tmp_path: Path) -> None:
+    """Before, evaluate told a loss of nan, and sample and score refused."""
+    saved(tmp_path, "abc\n" * 30)
+    config, tensors = read_model_folder(tmp_path / "model")
+    tensors["head.bias"][1] = torch.inf
+    vocabulary = (tmp_path / "model" / VOCABULARY).read_bytes()
+    write_model_folder(tmp_path / "model", config, tensors, {VOCABULARY: vocabulary})
+    with pytest.raises(DivergedError, match=r"tensor 'head\.bias' must hold finite numbers; got inf"):
+        load(tmp_path / "model")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from elman.errors import DataError, ModelFileError, UsageError
+from elman.errors import DataError, DivergedError, ModelFileError, UsageError
 from elman.model_folder import read_model_folder, write_model_folder
 from elman.readers import Example
 from elman.tasks import TASKS, load
@@ -203,6 +203,17 @@ def test_a_spoilt_model_folder_is_told(spoilt: str, tmp_path: Path) -> None:
     write_model_folder(tmp_path / "spoilt", config, tensors, {CODECS: json.dumps(codecs)})
     with pytest.raises(ModelFileError):
         load(tmp_path / "spoilt")
+
+
+def test_a_model_that_diverged_gives_no_answer(tmp_path: Path) -> None:
+    """Training never writes one; a folder of elsewhere may hold it, and its answer was the first label."""
+    saved(tmp_path)
+    config, tensors = read_model_folder(tmp_path / "model")
+    tensors["head.bias"][0] = torch.nan
+    codecs = (tmp_path / "model" / CODECS).read_bytes()
+    write_model_folder(tmp_path / "model", config, tensors, {CODECS: codecs})
+    with pytest.raises(DivergedError, match=r"tensor 'head\.bias' must hold finite numbers; got nan"):
+        load(tmp_path / "model")
 
 
 def test_the_most_probable_label_is_the_answer() -> None:
