@@ -17,7 +17,7 @@ import numpy.typing as npt
 from elman.codecs.text import TextCodec
 from elman.errors import DataError
 from elman.readers import check_readable
-from elman.storage import json_bytes, make_folder, read_json, storing, sync_folder, write_file, write_json
+from elman.storage import json_bytes, make_folder, read_json, record_of, storing, sync_folder, write_file, write_json
 
 _META = "meta.json"
 _TOKENS = "tokens.bin"
@@ -44,7 +44,7 @@ class TokenStore:
 
     Args:
         tokens: All token numbers, memory-mapped, uint16 or uint32.
-        meta: "tokens", "unknown", "characters", "source" (fingerprint) and "codec" (sha256).
+        meta: "tokens", "unknown", "characters", "source" (fingerprint), "codec" (sha256) and "sha256" of the tokens.
     """
 
     tokens: npt.NDArray[Any]
@@ -100,9 +100,11 @@ class TokenStore:
             return None
         try:
             store = cls.open(folder)
+            if any(store.meta.get(name) != value for name, value in wanted.items()):
+                return None
+            return store if record_of(folder / _TOKENS).sha256 == store.meta.get("sha256") else None
         except DataError:
             return None
-        return store if all(store.meta.get(name) == value for name, value in wanted.items()) else None
 
     @classmethod
     def open(cls, folder: Path) -> TokenStore:
@@ -133,8 +135,8 @@ def _codec_hash(codec: TextCodec) -> str:
 def _write(path: Path, codec: TextCodec, folder: Path, meta: dict[str, Any]) -> None:
     kind = np.dtype("uint16" if codec.size <= 1 << 16 else "uint32")
     counts = {"tokens": 0, "unknown": 0, "characters": 0}
-    write_file(folder / _TOKENS, _pieces(path, codec, kind, counts))
-    write_json(folder / _META, {**meta, **counts, "dtype": kind.name})
+    record = write_file(folder / _TOKENS, _pieces(path, codec, kind, counts))
+    write_json(folder / _META, {**meta, **counts, "dtype": kind.name, "sha256": record.sha256})
     sync_folder(folder)
 
 

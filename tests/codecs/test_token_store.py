@@ -59,6 +59,10 @@ def test_a_damaged_store_is_built_again_and_never_opened(tmp_path: Path) -> None
     with pytest.raises(DataError, match=r"must have 10 bytes; got 9"):
         TokenStore.open(tmp_path / "store")
     assert len(TokenStore.build(path, codec, tmp_path / "store")) == 5
+    whole = binary.read_bytes()
+    binary.write_bytes(b"\1\0" + whole[2:])  # another token of the vocabulary
+    TokenStore.build(path, codec, tmp_path / "store")
+    assert binary.read_bytes() == whole
 
 
 KILLED = """
