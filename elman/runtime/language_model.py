@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from elman.codecs.text import TextCodec, codec_from_json
 from elman.errors import ModelFileError
-from elman.model_config import read_extra_file
+from elman.model_config import WEIGHTS, read_extra_file
 from elman.runtime.arrays import Arrays, Floats
 from elman.runtime.parts import LARGEST_LAYER, cell_of, stack_of, whole
 from elman.runtime.stack import Stack
@@ -60,6 +62,8 @@ def language_model_of(folder: Path, config: Mapping[str, Any], arrays: Arrays) -
     embedding = arrays.take("embedding.weight", (vocabulary, size)) if size else None
     stack = stack_of(arrays, "recurrent", cell_of(config, where), options, size or vocabulary, where)
     head = arrays.take("head.weight", (vocabulary, stack.output_size))
+    if options.get("tied") and not (embedding is not None and np.array_equal(head, embedding)):
+        raise ModelFileError(f"{folder / WEIGHTS}: tied weights must be one matrix; got two that differ")
     bias = arrays.take("head.bias", (vocabulary,)) if "head.bias" in arrays else None
     arrays.finish()
     codec = codec_from_json(parse_json(read_extra_file(folder, VOCABULARY), str(folder / VOCABULARY)))

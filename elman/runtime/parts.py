@@ -72,20 +72,22 @@ def stack_of(
         size = _input_size(arrays, lowest, cell, hidden, sizes)
     else:
         size = input_size
+    residual = options.get("residual", False)
+    if type(residual) is not bool:
+        raise ModelFileError(f"{where}: residual must be true or false; got {str(residual)[:40]}")
     layers = []
     # Parameters are those of the cell as it was given: only what happens between two steps differs.
     run = zoneout(cell, _probability(options, "zoneout", where)) if options.get("zoneout") else cell
     for n in range(whole(options, "layers", 1, MOST_LAYERS, where)):
         names = ("forward_layer.", "backward_layer.") if both else ("",)
         output = cell.output_size(size, hidden, sizes) * len(names)
-        residual = bool(options.get("residual")) and output == size
         directions = []
         for reverse, name in enumerate(names):
             weights = {
                 parameter: arrays.take(f"{prefix}.layers.{n}.{name}{identifier(parameter)}", shape)
                 for parameter, shape in cell.parameters(size, hidden, sizes).items()
             }
-            directions.append(Layer(run, size, hidden, weights, sizes, residual, bool(reverse)))
+            directions.append(Layer(run, size, hidden, weights, sizes, residual and output == size, bool(reverse)))
         layers.append(directions)
         size = output
     return Stack(layers)

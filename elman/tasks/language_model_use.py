@@ -63,6 +63,8 @@ class LoadedLanguageModel(TextModel):
         model, config = built[0]
         model.load_state_dict(tensors, assign=True)
         if config.tied:
+            if not torch.equal(tensors["head.weight"], tensors["embedding.weight"]):
+                raise ModelFileError(f"{folder / WEIGHTS}: tied weights must be one matrix; got two that differ")
             model.tie()
         codec = codec_from_json(parse_json(read_extra_file(folder, VOCABULARY), str(folder / VOCABULARY)))
         if codec.size != model.vocabulary_size:

@@ -76,6 +76,8 @@ def test_zoneout_blends_in_scores_as_it_does_in_evaluation(tmp_path: Path) -> No
     [
         ("model", "zoneout", 1.5, r"zoneout must be from 0 up to, not including, 1; got 1\.5"),
         ("model", "projection_size", "x", "projection_size must be from 1 to 65,536; got x"),
+        ("model", "residual", "no", "residual must be true or false; got no"),
+        ("model", "tied", True, "tied weights must be one matrix; got two that differ"),
         ("cell", "init", "x", "init must be a table of parameters; got 'x'"),
     ],
 )
@@ -88,6 +90,17 @@ def test_options_of_a_damaged_folder_are_refused(
     write_model_folder(tmp_path / "changed", config, tensors, extra)
     with pytest.raises(ModelFileError, match=said):
         runtime.load(tmp_path / "changed")
+
+
+def test_matrices_that_are_said_to_be_tied_are_one(tmp_path: Path) -> None:
+    """With torch one of the two was taken, without it the other."""
+    folder = saved(tmp_path, {"cell": "gru", "tied": True, "hidden_size": 5})
+    config, tensors = read_model_folder(folder)
+    tensors["head.weight"] = tensors["head.weight"] + 1
+    write_model_folder(folder, config, tensors, {"vocabulary.json": (folder / "vocabulary.json").read_bytes()})
+    for load in (runtime.load, load_with_torch):
+        with pytest.raises(ModelFileError, match=r"model\.safetensors: tied weights must be one matrix"):
+            load(folder)
 
 
 @pytest.mark.parametrize("pooling", ["last", "centre"])
