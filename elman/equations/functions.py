@@ -73,11 +73,16 @@ OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 
 LAYER_NORM_EPSILON = 1e-5
 
+# Relu(...) must not be the product with a matrix called Relu, whose name begins with R.
+_ACTIVATIONS = ("sigmoid", "tanh", "relu", "softplus", "elu", "silu", "gelu")
+
 ALIASES = {
     "sigma": "sigmoid",
     "sigm": "sigmoid",
     "logistic": "sigmoid",
+    **{spelling(name): name for name in _ACTIVATIONS for spelling in (str.capitalize, str.upper)},
     "ReLU": "relu",
+    "SiLU": "silu",
     "ln": "log",
     "swish": "silu",
     "LN": "layer_norm",

@@ -123,6 +123,13 @@ def test_signs_of_the_elementwise_product(sign: str) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["Sigmoid", "Tanh", "ReLU", "Relu", "RELU", "Softplus", "ELU", "SiLU", "GELU"])
+def test_activations_are_known_by_the_names_of_papers_and_programs(name: str) -> None:
+    meant = Cell(f"h = {name.lower()}(W h<t-1> + U x)")
+    assert Cell(f"h = {name}(W h<t-1> + U x)") == meant  # Relu(...) is no product with a matrix called Relu
+    assert Cell(rf"h_t = \mathrm{{{name}}}(W h_{{t-1}} + U x_t)") == meant
+
+
 def test_the_input_and_the_index_are_inferred() -> None:
     cell = Cell(r"s_n = \sigma(U u_n + W s_{n-1})")
     assert cell.input == "u"
