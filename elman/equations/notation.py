@@ -19,7 +19,7 @@ _GRAMMAR = r"""
 equation: side "=" side
 ?side: sum
 ?sum: term | _MINUS term -> negate | "+" term | sum "+" term -> add | sum _MINUS term -> subtract
-_MINUS: /[-−–]/
+_MINUS: "-"
 ?term: sequence | term TIMES sequence -> multiply | term "/" sequence -> divide
 sequence: factor+
 ?factor: number | symbol | group | bracket | fraction | call | power
@@ -90,6 +90,8 @@ _CLEAN_LATEX = [
 _BULLET = r"^\s*(?:[-*•]\s+|\d+[.)]\s+|\(\d+\)\s+)"
 _NAME_LINE = r"^[ \t]*name[ \t]*:[ \t]*([\w.-]+)[ \t]*$"
 _FENCE = r"^\s*```.*$"
+_DASHES = str.maketrans("\N{MINUS SIGN}\N{EN DASH}", "--")
+"""What copies of printed papers have for a minus, of times as of values: h_{t−1}."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def parse(text: str) -> tuple[list[RawEquation], list[SizeLine]]:
     Raises:
         EquationError: a line is not an equation; the text shows it with a caret.
     """
-    text = re.sub(_NAME_LINE, lambda match: " " * len(match[0]), text, flags=re.MULTILINE)
+    text = re.sub(_NAME_LINE, lambda match: " " * len(match[0]), text, flags=re.MULTILINE).translate(_DASHES)
     notation = "latex" if is_latex(text) else "plain"
     equations, sizes = [], []
     for characters in _statements(text, notation):
@@ -197,7 +199,7 @@ def _continues(before: str, piece: str) -> bool:
         return False
     before = before.rstrip()
     is_open = before.count("(") > before.count(")") or before.count("[") > before.count("]")
-    return is_open or before[-1] in "=+-*/," or re.match(r"\s*[-−+*/)\]]", piece) is not None
+    return is_open or before[-1] in "=+-*/," or re.match(r"\s*[-+*/)\]]", piece) is not None
 
 
 def _pieces(line: str, notation: str) -> list[tuple[int, str]]:

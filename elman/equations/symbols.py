@@ -29,7 +29,7 @@ _GREEK = dict(
 )
 USUAL_INPUTS = ("x", "u", "X")
 """Names that are the input without a mark of time, in order of preference."""
-_SIGNS = {"'": "prime", "*": "star", "+": "plus", "-": "minus", "\N{MINUS SIGN}": "minus"}
+_SIGNS = {"'": "prime", "*": "star", "+": "plus", "-": "minus"}
 """What tells W_{+} and W_{-} apart, in words that a name may hold."""
 _TIME = re.compile(r"(?P<letter>[a-z])(?P<offset>[+-]\d+)?$")
 

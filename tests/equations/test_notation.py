@@ -123,6 +123,12 @@ def test_signs_of_the_elementwise_product(sign: str) -> None:
     )
 
 
+@pytest.mark.parametrize("minus", ["−", "–"])
+def test_a_minus_of_print_is_a_minus_of_times_too(minus: str) -> None:
+    for text in ("h_t = σ(W h_{t-1} - U x_t)", r"h_t = \sigma(W h_{t-1} - U x_t)", "h<t> = sigmoid(W h<t-1> - U x)"):
+        assert Cell(text.replace("-", minus)) == Cell("h = sigmoid(W h<t-1> - U x)")
+
+
 @pytest.mark.parametrize("name", ["Sigmoid", "Tanh", "ReLU", "Relu", "RELU", "Softplus", "ELU", "SiLU", "GELU"])
 def test_activations_are_known_by_the_names_of_papers_and_programs(name: str) -> None:
     meant = Cell(f"h = {name.lower()}(W h<t-1> + U x)")
