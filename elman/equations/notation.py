@@ -12,7 +12,7 @@ from elman.equations.carets import caret_error
 from elman.equations.expressions import Apply, Bracket, Expression, Number, Position, Sequence, Symbol
 from elman.equations.functions import ALIASES, FUNCTIONS, OUTPUT_FUNCTIONS
 from elman.equations.symbols import ACCENTS, FONTS, Written, take_latex_apart, take_plain_apart
-from elman.equations.typesetting import flat, one_a_piece, refuse_derivative
+from elman.equations.typesetting import flat, one_a_piece, refuse_derivative, refuse_sum
 from elman.errors import EquationError
 
 _GRAMMAR = r"""
@@ -232,6 +232,7 @@ def _parse_statement(text: str, characters: list[tuple[str, Position]], notation
     statement = "".join(letter for letter, _ in characters)
     places = [place for _, place in characters]
     refuse_derivative(text, statement, places)
+    refuse_sum(text, statement, places)
     try:
         tree = _PARSERS[notation].parse(statement)
     except UnexpectedInput as error:
@@ -281,7 +282,8 @@ def _explain(text: str, statement: str, places: list[Position], error: Unexpecte
         text,
         place,
         f"a name, number, operator or bracket must stand here; got the {what} {shown}",
-        "operators are + - * /; functions are called as tanh(...); LaTeX commands begin with a backslash"
+        "operators are + - * /; a matrix stands before its vector, W h; functions are called as tanh(...); LaTeX "
+        "commands begin with a backslash"
         if notation == "plain"
         else "read as LaTeX because of a backslash, '$' or braces after _ or ^; names are single letters there",
     )

@@ -1,4 +1,4 @@
-"""What LaTeX arranges on the page: columns of vectors, several equations on a line, and derivatives in time.
+"""What LaTeX arranges on the page: columns of vectors, several equations on a line, derivatives in time, sums.
 
 Every rewriting keeps the length of the text, so that a caret below the original stands in the right place.
 """
@@ -119,3 +119,19 @@ def refuse_derivative(text: str, statement: str, places: list[Position]) -> None
         f"write it as a step: tau d{name}/dt = f becomes {name}_t = {name}_{{t-1}} + 0.1 * (f), "
         f"where f reads {name}_{{t-1}} and 0.1 is the length of a step over tau",
     )
+
+
+def refuse_sum(text: str, statement: str, places: list[Position]) -> None:
+    r"""Refuse a sum over an index, \sum_j: lines of a cell are of whole vectors.
+
+    Raises:
+        EquationError: there is one.
+    """
+    found = re.search(r"\\sum(?![A-Za-z])|∑", statement)
+    if found is not None:
+        raise caret_error(
+            text,
+            places[found.start()],
+            "a sum over an index must be written as a product with a matrix",
+            r"\sum_j W_{ij} h_{t-1,j} of every i is W h_{t-1}",
+        )

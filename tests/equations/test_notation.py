@@ -287,6 +287,7 @@ ERRORS = {
     r"h_{t+1} = \tanh(W x_t + U h_t + V c_{t-1}) \\ c_{t+1} = h_{t+1} + c_t": "c is read 2 steps before",
     "h<t> = h<k-1> + W x<t>": "one letter must stand for time; got k, t",
     "h = W h<t-1> + x^2": "powers are not an operator of cells; got",
+    r"h_t = \tanh(\sum_j W_{ij} h_{t-1,j} + U x_t)": "a sum over an index must be written as a product with a matrix",
     r"h_t = W^{-1} h_{t-1} + W x_t": "the inverse W^-1 is not an operator of cells",
     "h = W + h<t-1> + U x": "the matrix W must be followed by the vector it multiplies",
     "h = W [h<t-1>, x] + W x": "size mismatch: W multiplies 1 vector(s) here and 2 elsewhere",
