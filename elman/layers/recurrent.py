@@ -96,6 +96,10 @@ class Recurrent(nn.Module):
         choose(engine, self.regularisers.cell(self.cell, training=True), sizes=self.widths, precision=precision)
         for name, shape in self.shapes.items():
             self.register_parameter(identifier(name), nn.Parameter(torch.empty(shape)))
+        if not isinstance(init, Mapping | None):
+            raise UsageError(
+                f"init: must be a dict by parameter name; got {init!r}", f"for all of them: {{'*': {init!r}}}"
+            )
         self._first_values(dict(init or {}), forget_bias, seed)
         self.learn_initial_state = learn_initial_state
         if learn_initial_state:
@@ -241,7 +245,7 @@ class Recurrent(nn.Module):
             UsageError: the layer reads sequences from their end, which a stream does not have.
         """
         self._check_streams()
-        if not isinstance(x, Tensor) or x.dim() != 2:
+        if not isinstance(x, Tensor) or x.dim() != 2 or x.shape[1] != self.input_size:
             got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
             raise ShapeError(f"{self._where}: x must have shape (B, I) with I = {self.input_size}; got {got}")
         whole = self._engine(self.cell, 1, x).name in ("reference", "cpu", "cpu-bf16")
@@ -299,6 +303,11 @@ def _found(cell: Cell | str) -> Cell:
         raise UsageError(
             f"Recurrent: cell must be a Cell or the name of one; got {type(cell).__name__}",
             "write Recurrent(cell, input_size, hidden_size)",
+        )
+    if isinstance(cell, str) and "=" in cell:
+        raise UsageError(
+            f"Recurrent: cell must be a Cell or the name of one; got the equations {cell.strip().splitlines()[0]!r}",
+            "write Recurrent(elman.Cell(equations), ...)",
         )
     return cells[cell] if isinstance(cell, str) else cell
 

@@ -48,6 +48,9 @@ class Stack(nn.Module):
         super().__init__()
         if not layers:
             raise UsageError("Stack: must have at least one layer; got none")
+        for n, layer in enumerate(layers):
+            if not isinstance(layer, Recurrent | Bidirectional):
+                raise UsageError(f"Stack: layer {n} must be Recurrent or Bidirectional; got {type(layer).__name__}")
         for n, (below, above) in enumerate(pairwise(layers), 1):
             if above.input_size != below.output_size:
                 raise ShapeError(
@@ -104,8 +107,8 @@ class Stack(nn.Module):
             seed: First values as a function of this number.
             options: Of Recurrent: engine, precision, zoneout, variational_dropout, weight_drop, init, forget_bias ...
         """
-        if layers < 1:
-            raise UsageError(f"Stack: layers must be at least 1; got {layers}")
+        if not isinstance(layers, int) or layers < 1:
+            raise UsageError(f"Stack: layers must be at least 1; got {layers!r}")
         built: list[Recurrent | Bidirectional] = []
         size = input_size
         for n in range(layers):

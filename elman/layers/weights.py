@@ -40,6 +40,8 @@ class Weights(MutableMapping[str, Tensor]):
 
     def __setitem__(self, name: str, value: Tensor) -> None:
         attribute, shape, present = self._attribute(name), self._shapes[name], self[name]
+        if not isinstance(value, Tensor):
+            raise ShapeError(f"weights[{name!r}]: must be a tensor of shape {shape}; got {type(value).__name__}")
         if tuple(value.shape) != shape:
             raise ShapeError(f"weights[{name!r}]: must have shape {shape}; got {tuple(value.shape)}")
         if not isinstance(value, nn.Parameter):

@@ -27,6 +27,11 @@ OPTIONS: list[tuple[Callable[[], object], type[ElmanError], str]] = [
     (lambda: Recurrent(3, 4, 5), UsageError,  # type: ignore[arg-type]
      "Recurrent: cell must be a Cell or the name of one; got int\n\n"
      "hint: write Recurrent(cell, input_size, hidden_size)"),
+    (lambda: Recurrent("\nh = tanh(W h<t-1> + U x)", 4, 5), UsageError,
+     "Recurrent: cell must be a Cell or the name of one; got the equations 'h = tanh(W h<t-1> + U x)'\n\n"
+     "hint: write Recurrent(elman.Cell(equations), ...)"),
+    (lambda: gru(init="zeros"), UsageError,
+     "init: must be a dict by parameter name; got 'zeros'\n\nhint: for all of them: {'*': 'zeros'}"),
     (lambda: Recurrent("gru", 0, 5), ShapeError, "gru: input_size must be a whole number of at least 1; got 0"),
     (lambda: Recurrent("gru", 4, 2.5), ShapeError,  # type: ignore[arg-type]
      "gru: hidden_size must be a whole number of at least 1; got 2.5"),
@@ -64,7 +69,11 @@ OPTIONS: list[tuple[Callable[[], object], type[ElmanError], str]] = [
     (lambda: Stack(gru(), residual=True), UsageError,
      "Stack: residual must find a layer whose input and output sizes agree; none of them does"),
     (lambda: Stack(), UsageError, "Stack: must have at least one layer; got none"),
+    (lambda: Stack(gru(), torch.nn.GRU(5, 5)), UsageError,  # type: ignore[arg-type]
+     "Stack: layer 1 must be Recurrent or Bidirectional; got GRU"),
     (lambda: Stack.of("gru", 4, 5, layers=0), UsageError, "Stack: layers must be at least 1; got 0"),
+    (lambda: Stack.of("gru", 4, 5, layers="2"), UsageError,  # type: ignore[arg-type]
+     "Stack: layers must be at least 1; got '2'"),
     (lambda: Stack(gru(), gru()), ShapeError,
      "Stack: layer 1 must have input_size 5, the output size of the layer below; got 4"),
     (lambda: Bidirectional(gru(), gru()), UsageError,
@@ -78,6 +87,9 @@ CALLS: list[tuple[Callable[[], object], str]] = [
      "hint: one sequence (T, I) becomes a batch by x.unsqueeze(0)"),
     (lambda: gru()(torch.zeros(2, 3, 5)), f"{GRU}: x must have shape (B, T, I) with I = 4; got a tensor of shape "
      "(2, 3, 5)"),
+    (lambda: gru().step(torch.zeros(2, 5)), f"{GRU}: x must have shape (B, I) with I = 4; got (2, 5)"),
+    (lambda: gru().weights.update(b_u=[0.0] * 5),  # type: ignore[dict-item]
+     "weights['b_u']: must be a tensor of shape (5,); got list"),
     (lambda: gru()(np.zeros((2, 3, 4))), f"{GRU}: x must have shape (B, T, I) with I = 4; got ndarray"),
     (lambda: gru()(X.long()), f"{GRU}: x must be floating point; got torch.int64\n\n"
      "hint: embed token numbers first, or use x.float()"),
