@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from elman.errors import UsageError
 from elman.layers.initialisers import INITIALISERS
 from elman.layers.regularisers import check_probability, drop
 
@@ -21,11 +22,16 @@ class Dense(nn.Module):
         dropout: Probability of dropping components of every layer's input and of the output, in training.
         generator: Draws the first values (Glorot).
 
+    Raises:
+        UsageError: a size is below 1, or dropout no probability.
+
     The output has length `output_size`.
     """
 
     def __init__(self, input_size: int, sizes: Sequence[int], dropout: float, generator: torch.Generator) -> None:
         super().__init__()
+        if not isinstance(sizes, Sequence) or any(size < 1 for size in sizes):
+            raise UsageError(f"dense: must be sizes of layers, each at least 1; got {sizes!r}")
         self.dropout = check_probability("dropout", dropout)
         widths = [input_size, *sizes]
         self.weights = nn.ParameterList(torch.empty(rows, columns) for columns, rows in pairwise(widths))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from elman.architectures.inputs import Inputs, Ragged, ragged
 from elman.equations import Cell
+from elman.errors import UsageError
 from elman.layers import Stack
 
 
@@ -43,6 +44,11 @@ class Encoder(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
+        if not isinstance(inputs, nn.Module):
+            raise UsageError(
+                f"inputs: must make a vector of each step; got {type(inputs).__name__}",
+                "Numbers(I) for vectors of length I, TokenVectors(V, size) for token numbers",
+            )
         self.inputs = inputs
         self.recurrent = Stack.of(
             cell,

@@ -28,6 +28,11 @@ def _topped(
     width: int, dense: Sequence[int], dropout: float, head: MakeHead, draws: torch.Generator
 ) -> tuple[Dense, Head]:
     """The plain network above vectors of a length, and the head above it, its matrix uniform within 1 / sqrt(O)."""
+    if isinstance(head, nn.Module):
+        raise UsageError(
+            f"head: must make a head for vectors of a given length; got a {type(head).__name__} made already",
+            "write functools.partial(SoftmaxHead, classes=3)",
+        )
     top = Dense(width, dense, dropout, draws)
     made = head(top.output_size)
     with torch.no_grad():

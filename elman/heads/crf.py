@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from elman.engines.ragged import without_padding
 from elman.errors import ShapeError, UsageError
-from elman.heads.head import IGNORED, Head, Loss, check_classes, check_form, outside
+from elman.heads.head import IGNORED, Head, Loss, check_classes, check_form, check_steps, outside
 from elman.heads.linear_chain import Chain, best_paths, log_partition, marginals, path_scores, restricted
 
 FORBIDDEN = -1e4
@@ -51,7 +51,12 @@ class CrfHead(Head):
         self.register_buffer("forbidden", forbidden, persistent=False)
 
     def chain(self, scores: Tensor, lengths: Tensor | None = None) -> Chain:
-        """Return the potentials of emissions (B, T, K), with what is forbidden."""
+        """Return the potentials of emissions (B, T, K), with what is forbidden.
+
+        Raises:
+            ShapeError: the emissions are not of steps.
+        """
+        check_steps("CrfHead", scores)
         rules, size = self.forbidden.to(self.transitions.dtype), self.labels
         return Chain(
             scores if lengths is None else without_padding(scores, lengths),

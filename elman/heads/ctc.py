@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from elman.engines.ragged import without_padding
 from elman.errors import ShapeError
-from elman.heads.head import Head, Loss, check_form, exact
+from elman.heads.head import Head, Loss, check_form, check_steps, exact
 
 BLANK = 0
 BLANK_BIAS = 3.0
@@ -57,6 +57,7 @@ class CtcHead(Head):
                 `steps_needed`), or shapes, types or lengths do not fit.
         """
         labels, counts = targets
+        check_steps("CtcHead", scores)
         rows, steps = scores.shape[:2]
         lengths = torch.full((rows,), steps) if lengths is None else lengths.cpu()
         check_form("CtcHead", "labels", labels, (rows, *(labels.shape[-1:] if isinstance(labels, Tensor) else ())))

@@ -85,6 +85,19 @@ def real_rows(values: Tensor, lengths: Tensor | None) -> Tensor:
     return values if lengths is None else values[valid_steps(lengths, values.shape[1], values.device)]
 
 
+def check_steps(where: str, scores: Tensor) -> None:
+    """Check that scores are those of steps, (B, T, outputs).
+
+    Raises:
+        ShapeError: they are not.
+    """
+    if scores.dim() != 3:
+        raise ShapeError(
+            f"{where}: scores must be those of steps, (B, T, outputs); got shape {tuple(scores.shape)}",
+            "one label of a whole sequence is the business of SoftmaxHead",
+        )
+
+
 def check_form(where: str, name: str, numbers: Tensor, shape: Sequence[int]) -> None:
     """Check that class numbers are whole and have a shape; looks at no value, so that no device has to be waited for.
 

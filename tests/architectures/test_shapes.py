@@ -407,3 +407,35 @@ def test_stacked_frames_stand_side_by_side_and_padding_is_zero():
     assert torch.equal(y.values[1, 0], x[1, :2].flatten()) and not y.values[1, 1:].any()
     whole = StackedFrames(Numbers(3), 1)(Ragged(x, torch.tensor([5, 2])))
     assert torch.equal(whole.values[0], x[0]) and whole.lengths.tolist() == [5, 2]
+
+
+# ---- what is refused
+
+
+REFUSED = {
+    "head: must make a head for vectors of a given length; got a SoftmaxHead made already": (
+        lambda: OneToOne(2, SoftmaxHead(2, classes=K))
+    ),
+    "inputs: must make a vector of each step; got int": lambda: ManyToOne(V, partial(SoftmaxHead, classes=K)),
+    r"dense: must be sizes of layers, each at least 1; got \(0,\)": lambda: many_to_one(dense=(0,)),
+    "dense: must be sizes of layers, each at least 1; got 16": lambda: many_to_one(dense=16),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_parts_of_another_kind_are_refused_by_name(message):
+    with pytest.raises(UsageError, match=message):
+        REFUSED[message]()
+
+
+def test_heads_of_steps_do_not_stand_on_a_whole_sequence():
+    network = ManyToOne(TokenVectors(V, 4), partial(CrfHead, labels=2), hidden_size=5)
+    with pytest.raises(
+        ShapeError, match=r"CrfHead: scores must be those of steps, \(B, T, outputs\); got shape \(3, 2"
+    ):
+        network.loss(sentences(), torch.tensor([0, 1, 1]))
+    network = ManyToOne(TokenVectors(V, 4), partial(CtcHead, labels=2), hidden_size=5)
+    with pytest.raises(
+        ShapeError, match=r"CtcHead: scores must be those of steps, \(B, T, outputs\); got shape \(3, 3"
+    ):
+        network.loss(sentences(), (torch.ones(3, 1, dtype=torch.long), torch.ones(3, dtype=torch.long)))
