@@ -112,7 +112,7 @@ class TrainingConfig(Options):
         plain, averaged = self.optimizer != "adamw", self.optimizer == "asgd"
         step = self.schedule == "step"
         rules = [
-            ("momentum", plain, "optimizer=sgd"),
+            ("momentum", plain, "optimizer=sgd or asgd"),
             ("beta1", not plain, "optimizer=adamw"),
             ("beta2", not plain, "optimizer=adamw"),
             ("average_trigger", averaged, "optimizer=asgd"),

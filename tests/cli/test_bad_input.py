@@ -124,7 +124,7 @@ def test_an_empty_stdin_is_no_text(elman: Elman, tmp_path: Path) -> None:
         (["--epoch", "3"], ["got '--epoch'; did you mean '--epochs'?"]),
         (["--frobnicate", "3"], ["got '--frobnicate'\n"]),
         (["--cell", "gruu"], ["got 'gruu'; did you mean 'gru'?"]),
-        (["--momentum", "0.9"], ["--momentum has an effect with --optimizer sgd only"]),
+        (["--momentum", "0.9"], ["--momentum has an effect with --optimizer sgd or asgd only"]),
         (["--embedding-size", "0", "--tied"], ["tied"]),
         (["--steps", "0", "--minutes", "-1", "--seed", "x"],
          ["3 options cannot be used as given", "--steps: must be", "--minutes: must be", "--seed: must be"]),

@@ -172,6 +172,6 @@ def test_options_without_effect_are_all_named() -> None:
         configured(TrainingConfig, words, "elman x")
     assert caught.value.message.splitlines() == [
         "elman x: 2 options cannot be used as given",
-        "  --momentum has an effect with --optimizer sgd only; got --optimizer adamw",
+        "  --momentum has an effect with --optimizer sgd or asgd only; got --optimizer adamw",
         "  --decay-factor has an effect with --schedule step only; got --schedule cosine",
     ]

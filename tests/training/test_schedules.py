@@ -72,7 +72,7 @@ def test_epochs_are_the_budget_when_none_is_given_and_only_then() -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"momentum": 0.9}, "optimizer=sgd"),
+        ({"momentum": 0.9}, "optimizer=sgd or asgd"),
         ({"optimizer": "sgd", "beta1": 0.5}, "optimizer=adamw"),
         ({"optimizer": "sgd", "average_trigger": 3}, "optimizer=asgd"),
         ({"decay_after": 3}, "schedule=step"),
