@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from elman.cli.output import note, write_json, write_line
+from elman.cli.using import require_language_model
 from elman.cli.verbs import json_option, refuse
 from elman.readers.cells import read_cell
 
@@ -34,7 +35,7 @@ def diagnose(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Show how gradients flow back in time through MODEL, and what to do if they vanish or explode."""
+    """Show how gradients flow back through MODEL, a language model, and what to do if they vanish or explode."""
     problems = []
     if (model is None) == (cell is None):
         problems.append("give either a MODEL or --cell; got " + ("none" if cell is None else "both"))
@@ -52,6 +53,7 @@ def diagnose(
         found = diagnose_cell(read_cell(cell), input_size or 16, hidden_size or 64, steps, seed)
     else:
         assert model is not None
+        require_language_model("elman diagnose", model, "elman diagnose --cell NAME shows a cell as it starts")
         found = diagnose_model(model, text, steps=steps, seed=seed)
     if plot is not None:
         note(f"drawn: {found.plot(plot)}")

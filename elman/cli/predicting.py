@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from elman.cli.answers import count_skipped, documents, keep, name_stdin, shown_lines, tell_skipped
-from elman.cli.options import checked, options_of
+from elman.cli.options import checked, flag_of, options_of
 from elman.cli.output import note, table, write_json, write_line
 from elman.cli.precision import accept, checked_precision, precision_options
 from elman.cli.reading import as_given, as_path, counted_from
@@ -73,7 +73,7 @@ def evaluate(
                 raise UsageError(
                     "--n-best: has no effect where no answers are kept", "keep them in a folder: -o FOLDER"
                 )
-            loaded.search(**search)
+            set_search("elman evaluate", loaded, search)
             how = counted_from(data, loaded.reading(chosen | files_beside(loaded, beside)))
             metrics = judged(loaded, (data, path), how, part, output)
         else:
@@ -124,7 +124,7 @@ def predict(model: Path, data: str, output: Path | None, as_json: bool, **option
             "use elman sample or elman score",
         )
     chosen, search = given_options("elman predict", options)
-    loaded.search(**search)
+    set_search("elman predict", loaded, search)
     with as_path(data, folders=True) as path:
         how = counted_from(data, loaded.reading(chosen, labelled=False))
         found = loaded.read(path, how)
@@ -156,6 +156,17 @@ def given_options(where: str, options: Mapping[str, Any]) -> tuple[dict[str, Any
     refuse(where, problems + more, f"see: {where} --help")
     assert reading is not None and search is not None
     return reading.model_dump(exclude_unset=True), search.model_dump(exclude_unset=True)
+
+
+def set_search(where: str, model: SupervisedModel, search: Mapping[str, Any]) -> None:
+    """Set how a model searches for answers.
+
+    Raises:
+        UsageError: an option that the answers of its task do not obey, or one that does not fit the others.
+    """
+    idle = [flag_of(name) for name in search if name not in model.task.searching]
+    refuse(where, [f"{flag} has no effect on a model of {model.task.name}" for flag in idle])
+    model.search(**search)
 
 
 def files_beside(model: SupervisedModel, files: dict[str, Path]) -> dict[str, Path]:

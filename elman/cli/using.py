@@ -47,8 +47,8 @@ class SamplingConfig(BaseModel):
         if not self.greedy:
             return self
         drawing = [("temperature", self.temperature != 1.0), ("top_k", self.top_k), ("top_p", self.top_p)]
-        drawing.append(("samples", self.samples != 1))
-        if names := [name for name, given in drawing if given]:
+        drawing.append(("seed", self.seed != 0))
+        if names := [flag_of(name) for name, given in drawing if given]:
             raise ValueError(f"greedy draws nothing, so {', '.join(names)} would have no effect")
         return self
 
@@ -68,6 +68,9 @@ def sample(model: Path, as_json: bool, **options: Any) -> None:
         )
     idle = [flag_of(name) for name in sorted(config.model_fields_set - set(task.sampling))]
     refuse("elman sample", [f"{flag} has no effect on a model of {task.name}" for flag in idle])
+    # Without a label the samples are of all classes in turn, and differ.
+    if config.greedy and config.samples != 1 and ("label" not in task.sampling or config.label is not None):
+        raise UsageError("elman sample: --greedy draws nothing, so --samples would write the same text again")
     values = config.model_dump(include=set(task.sampling))
     if "output" in task.sampling:
         values["output"] = config.output or Path(f"{model.resolve().name}-samples")
@@ -107,6 +110,7 @@ def score(model: Path, file: str, steps: bool, precision: str | None, loss_bound
     sentences = [line.rstrip("\n") for line in lines if line.strip()]
     if not sentences:
         raise DataError(f"{'stdin' if file == '-' else file}: must have at least one line of text; got none")
+    require_language_model("elman score", model, "use elman predict or elman evaluate")
     from elman.tasks.language_model import load
 
     loaded = load(model)
@@ -117,6 +121,20 @@ def score(model: Path, file: str, steps: bool, precision: str | None, loss_bound
     if as_json:
         return write_json({"model": str(model), "sentences": rows})
     return write_line("\n".join(_score_lines(rows)))
+
+
+def require_language_model(where: str, model: Path, hint: str) -> None:
+    """Refuse a model of another task.
+
+    Raises:
+        UsageError: it is of another task.
+        MissingInputError, ModelFileError: there is no model, or it is damaged.
+    """
+    from elman.tasks import task_of
+
+    task = task_of(model)
+    if task.name != "language-model":
+        raise UsageError(f"{where}: {model} must be a language model; it is of {task.name}", hint)
 
 
 def _score_lines(rows: list[dict[str, Any]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from pathlib import Path
@@ -103,6 +104,13 @@ def test_without_a_class_all_are_written_in_turn(trained, capsys):
     assert [sample["label"] for sample in samples] == ["machines", "rivers", "stars", "machines"]
 
 
+def test_without_a_class_the_most_probable_string_of_each_is_written(trained, capsys):
+    samples = sampled(trained, capsys, "--samples", "3", "--greedy")
+    assert [sample["label"] for sample in samples] == ["machines", "rivers", "stars"]
+    (one,) = sampled(trained, capsys, "--label", "stars", "--greedy")
+    assert samples[2] == one
+
+
 def test_a_sample_depends_on_seed_and_number_and_goes_on_from_a_prompt(trained, capsys):
     first = sampled(trained, capsys, "--label", "stars", "--samples", "3", "--seed", "5")
     assert first[:2] == sampled(trained, capsys, "--label", "stars", "--samples", "2", "--seed", "5")
@@ -140,10 +148,27 @@ def test_an_empty_line_gets_an_empty_answer_and_n_best_says_how_many_strings_are
         (["--prompt", "%"], "must use letters that training met; got '%'"),
         (["--tempo", "60"], "--tempo has no effect on a model of strings"),
         (["-o", "folder"], "--output has no effect on a model of strings"),
+        (["--greedy", "--label", "stars", "--samples", "2"], "--greedy draws nothing, so --samples would write"),
+        (["--greedy", "--seed", "3", "--temperature", "2"], "draws nothing, so --temperature, --seed would have no"),
     ],
 )
 def test_options_that_do_not_fit(trained, capsys, words, problem):
     assert main(["sample", str(trained / "model"), *words]) != 0
+    assert problem in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["predict", "--symbol-bonus", "1"], "elman predict: --symbol-bonus has no effect on a model of strings"),
+        (["evaluate", "-", "--alpha", "1"], "elman evaluate: --alpha has no effect on a model of strings"),
+        (["score"], "must be a language model; it is of strings\n\nhint: use elman predict or elman evaluate"),
+        (["diagnose"], "must be a language model; it is of strings\n\nhint: elman diagnose --cell NAME shows"),
+    ],
+)
+def test_what_other_tasks_do_is_refused(trained, capsys, monkeypatch, words, problem):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"rivers\n")))
+    assert main([words[0], str(trained / "model"), *words[1:]]) == 2
     assert problem in capsys.readouterr().err
 
 
