@@ -17,14 +17,15 @@ from elman.readers.words import Words, words_of
 FORMS = ("auto", "conll", "conllu", "jsonl", "lines")
 SUFFIXES = {".conllu": "conllu", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 COLUMNS_OF_CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
-_GAP = re.compile(r"\t|[ ]+")
+_GAP = re.compile(r"[ ]*\t[ ]*|[ ]+")
 
 
 def read_tagged_text(path: Path, how: Reading) -> Iterator[Example]:
     """Yield sentences: x is a tuple of words, y a tuple of tags of the same length.
 
-        conll    a word a line, columns between tabs or blanks, an empty line between sentences; the word is in the
-                 first column and the tag in the last, or in those numbered by columns "word" and "tag", from 1
+        conll    a word a line, columns between blanks, or tabs with or without blanks around them, an empty line
+                 between sentences; the word is in the first column and the tag in the last, or in those numbered by
+                 columns "word" and "tag", from 1
         conllu   CoNLL-U; columns "word" and "tag" name its columns, form and upos by default
         jsonl    a line is {"tokens": [...], "tags": [...]}, or {"text": ..., "spans": [{"start": 0, "end": 5,
                  "label": "person"}, ...]}, whose spans become tags B-person, I-person; places count code points, and

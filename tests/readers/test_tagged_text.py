@@ -40,6 +40,11 @@ def test_columns_take_the_first_and_the_last(tmp_path: Path) -> None:
     assert [e.where for e in read_tagged_text(path, Reading())] == [f"{path}:3", f"{path}:7"]
 
 
+def test_blanks_beside_a_tab_belong_to_it(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.conll", "EU NNP B-ORG\nis \t VBZ\tO\n.  .\t  O \n\nx\t\tO\n")
+    assert read(path) == [(("EU", "is", "."), ("B-ORG", "O", "O")), (("x",), ("O",))]
+
+
 def test_conllu_leaves_out_comments_ranges_and_empty_nodes(tmp_path: Path) -> None:
     path = write(tmp_path, "a.conllu", CONLLU)
     assert read(path) == [(("vamos", "nos", "#al"), ("VERB", "PRON", "ADP")), (("mar",), ("NOUN",))]
