@@ -113,7 +113,9 @@ def _of_pair(where: str, text: str, how: PairReading) -> Iterator[Example]:
     elif len(cells) == 1 and not how.labelled:
         yield Example(where, text.strip())
     else:
-        how.rejects.refuse(where, f"must be SOURCE<tab>TARGET; got {len(cells)} parts in {shown(text)}")
+        alone = "where lines are sources alone, name the file of targets: --target, --validation-target, --test-target"
+        problem = f"must be SOURCE<tab>TARGET; got {len(cells)} parts in {shown(text)}"
+        how.rejects.refuse(where, problem, alone if len(cells) == 1 else None)
 
 
 def _checked(where: str, source: str, target: str, where_target: str, how: PairReading) -> Iterator[Example]:

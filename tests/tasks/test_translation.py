@@ -136,7 +136,8 @@ def test_parallel_files_are_read_for_training_validation_and_evaluation(tmp_path
     assert main(asked) == 0
     assert json.loads(capsys.readouterr().out)["examples"] == 10
     assert main(["evaluate", str(run), str(sides["test.en"])]) == 65
-    assert "must be SOURCE<tab>TARGET; got 1 parts" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "must be SOURCE<tab>TARGET; got 1 parts" in said and "name the file of targets: --target" in said
     assert main([*train_it, "--test-target", str(sides["test.de"]), "-o", str(tmp_path / "other")]) == 2
     assert "--test-target has an effect with test only" in capsys.readouterr().err
 
