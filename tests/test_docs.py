@@ -26,6 +26,7 @@ import torch
 import torch._dynamo
 
 import elman
+from elman.cli import main
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -138,6 +139,31 @@ def test_shell_blocks_are_understood(path: Path, block: Block, tmp_path: Path, m
             parse(words[1:])
         elif "make" in words:
             assert set(words[words.index("make") + 1 :]) <= set(targets)
+
+
+def output_of(words: list[str]) -> str:
+    return words[words.index("-o") + 1]
+
+
+@pytest.mark.parametrize(("path", "block"), SHELL, ids=[f"{page_name(path)}:{block.line}" for path, block in SHELL])
+def test_what_an_example_writes_is_what_the_block_trains_on(
+    path: Path, block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    waiting: set[str] = set()
+    for words in commands(block):
+        if words[1:2] == ["example"] and "-o" in words:
+            assert main(words[1:]) == 0
+            waiting.add(words[2])
+        elif words[1:2] == ["train"] and words[2] in waiting:
+            assert Path(words[3]).exists(), f"{words[3]} is not what `elman example` wrote: {sorted(Path().rglob('*'))}"
+            waiting.remove(words[2])
+
+
+@pytest.mark.parametrize(("path", "block"), SHELL, ids=[f"{page_name(path)}:{block.line}" for path, block in SHELL])
+def test_no_folder_of_a_block_is_trained_into_twice(path: Path, block: Block) -> None:
+    folders = [output_of(words) for words in commands(block) if words[1:2] == ["train"] and "-o" in words]
+    assert len(folders) == len(set(folders)), "the second would be refused: a run folder must be new"
 
 
 def test_shell_block_with_an_unknown_option_would_be_found() -> None:
