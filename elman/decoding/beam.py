@@ -139,7 +139,7 @@ class _Searching:
 
     def grow(self, logits: Tensor) -> Tensor:
         """Take the logits (S K, V) of the next token; return which old row each of the new ones goes on from."""
-        best, origins, tokens = self._best(self._totals(logits))
+        best, origins, tokens = self._best(self._totals(logits.detach()))
         ends = (tokens == self.boundary) & (best > -torch.inf)
         for s, k in ends.nonzero().tolist():
             self._finish(s, int(origins[s, k]), float(best[s, k]))

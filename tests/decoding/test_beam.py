@@ -140,3 +140,15 @@ def test_logits_of_which_no_token_can_be_chosen_are_refused(wrong):
 
     with pytest.raises(DivergedError, match="NaN or infinity after 0 tokens"):
         search(broken, beginnings(0, 1), 2, END, Beam())
+
+
+def test_a_network_that_learns_is_searched_without_a_warning(recwarn):
+    """Who forgets torch.no_grad() gets the same, and no warning of torch."""
+
+    def learning(tokens: Tensor, state: Told) -> tuple[Tensor, Told]:
+        logits, after = step(tokens, state)
+        return logits.requires_grad_(), after
+
+    beam = Beam(width=2, longest=3)
+    assert search(learning, beginnings(1, 2), 2, END, beam) == found((1, 2), beam)
+    assert not recwarn
