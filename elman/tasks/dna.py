@@ -87,7 +87,7 @@ class Dna(LabelTask[DnaOptions]):
         if not isinstance(example.x, str) or not example.x:
             raise DataError(f"{example.where}: must be letters of DNA; got {str(example.x)[:80]!r}")
         bases: Nucleotides = setting.codecs["bases"]
-        return bases.encode(example.x)
+        return bases.encode(example.x, example.where)
 
     def inputs(self, setting: Setting[DnaOptions], seed: int) -> Inputs:
         """Bases, and patterns of neighbouring ones."""
