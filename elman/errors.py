@@ -102,3 +102,14 @@ def counted(number: float, name: str) -> str:
     """Return "1 step", "2.5 steps", "1,000 steps"."""
     amount = f"{number:,}" if isinstance(number, int) else f"{number:g}"
     return f"{amount} {name}{'s' * (number != 1)}"
+
+
+def check_several(where: str, texts: object) -> None:
+    """Refuse one text where several are meant: Python would take its characters for them.
+
+    Raises:
+        UsageError: it is one text.
+    """
+    if isinstance(texts, str):
+        shown = texts if len(texts) <= 40 else texts[:37] + "..."
+        raise UsageError(f"{where}: must be a list; got one text, {shown!r}", f"write [{shown!r}]")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from elman.codecs.text import TextCodec
-from elman.errors import UsageError
+from elman.errors import UsageError, check_several
 from elman.metrics import perplexity
 from elman.sampling import Choice
 
@@ -129,6 +129,7 @@ class TextModel(ABC):
         Raises:
             UsageError: the prompt has characters or words that the model does not know, or an option does not fit.
         """
+        check_several("stop", stop)
         if any(not s for s in stop):
             raise UsageError("stop: must not be an empty string")
         choice = Choice(temperature, top_k, top_p, greedy)
@@ -163,7 +164,11 @@ class TextModel(ABC):
             ln P(sentence) = sum over t of ln P(y<t> | y<1..t-1>)
 
         The first token is conditioned on the end of a line, read from the initial state, and on nothing else.
+
+        Raises:
+            UsageError: one sentence is given in place of a list.
         """
+        check_several("sentences", sentences)
         ids = [[int(i) for i in self.codec.encode(sentence)] for sentence in sentences]
         logs = self.steps(precision).following([[self.start, *own] for own in ids])
         return [self._scored(*item) for item in zip(sentences, ids, logs, strict=True)]
@@ -181,7 +186,11 @@ class TextModel(ABC):
             precision: "bf16" or "int8".
             sentences: Texts to measure on, each read from the start of a line; None for 16 texts of 64 tokens that
                 the model writes in float32, where the loss is an estimate of the Kullback-Leibler divergence.
+
+        Raises:
+            UsageError: an unknown precision, or one sentence in place of a list.
         """
+        check_several("sentences", sentences)
         exact, narrow = self.steps(), self.steps(precision)
         if sentences is None:
             own = exact.generate([self.start], 64, samples=16, seed=0, never=self.codec.unknown)

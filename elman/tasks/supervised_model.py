@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from elman.codecs.saved import codecs_from_json
-from elman.errors import DataError, ElmanError, ModelFileError, UsageError
+from elman.errors import DataError, ElmanError, ModelFileError, UsageError, check_several
 from elman.model_config import restored_cell
 from elman.model_folder import WEIGHTS, read_extra_file, read_model_folder
 from elman.readers import Example, Reading
@@ -111,7 +111,9 @@ class SupervisedModel:
 
         Raises:
             DataError: one of them cannot be used.
+            UsageError: one text is given in place of a list.
         """
+        check_several("inputs", inputs)
         return self.answer([Example(f"input {n}", x) for n, x in enumerate(inputs, 1)], Reading())[1]
 
     def answer(self, examples: Sequence[Example], how: Reading) -> tuple[list[Example], list[Answer]]:
@@ -173,7 +175,14 @@ class SupervisedModel:
 
     @torch.no_grad()
     def sample(self, **options: Any) -> list[Any]:
-        """Write something new; see the task's `sample`."""
+        """Write something new; see the task's `sample`.
+
+        Raises:
+            UsageError: an option that the task takes is not given, or one that it does not take.
+        """
+        wanted = self.task.sampling
+        if set(options) != set(wanted) and wanted:
+            raise UsageError(f"sample: must be given {', '.join(wanted)}; got {', '.join(options) or 'nothing'}")
         return self.task.sample(self.network, self.setting, options)
 
     def evaluate(self, data: Path) -> dict[str, Any]:

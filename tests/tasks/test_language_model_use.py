@@ -263,6 +263,18 @@ def test_sample_ends_before_the_stop_string(tmp_path):
         model.sample(stop=("",))
 
 
+def test_one_text_is_no_list_of_its_characters(tmp_path):
+    model = made(tmp_path, "abcd\n" * 20)
+    for call in (
+        lambda: model.score("abc"),
+        lambda: model.precision_loss("bf16", "abc"),
+        lambda: model.sample(stop="abc"),
+    ):
+        with pytest.raises(UsageError, match="must be a list; got one text, 'abc'") as found:
+            call()
+        assert found.value.hint == "write ['abc']"
+
+
 @pytest.mark.parametrize(("level", "word"), [("character", "x"), ("word", "dog")])
 def test_prompts_the_model_cannot_read_are_refused(tmp_path, level, word):
     model = made(tmp_path, "the cat sat\n" * 30, level=level)

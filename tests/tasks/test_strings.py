@@ -172,6 +172,14 @@ def test_what_other_tasks_do_is_refused(trained, capsys, monkeypatch, words, pro
     assert problem in capsys.readouterr().err
 
 
+def test_from_python_what_is_not_given_is_named(trained):
+    model = load(trained / "model")
+    with pytest.raises(UsageError, match=r"must be given length, samples, prompt, .*, label; got length"):
+        model.sample(length=5)
+    with pytest.raises(UsageError, match="inputs: must be a list; got one text, 'rivers'"):
+        model.predict("rivers")
+
+
 def test_several_answers_are_refused_where_evaluate_shows_none(trained, capsys, tmp_path):
     words = ["evaluate", str(trained / "model"), str(trained / "names"), "--n-best", "2"]
     assert main(words) != 0
