@@ -130,7 +130,8 @@ def predict(model: Path, data: str, output: Path | None, as_json: bool, **option
         found = loaded.read(path, how)
         examples, answers = loaded.answer([example for example in found if not is_empty(example)], how)
         if not examples:
-            raise DataError(f"{data}: must hold at least one example; got none that can be used")
+            given = "stdin" if data == "-" else data
+            raise DataError(f"{given}: must hold at least one example; got none that can be used")
         name_stdin(how, data, path)
         rows = documents(loaded.task, examples, answers, (data, path))
         if output is not None:
