@@ -68,8 +68,8 @@ def sample(model: Path, as_json: bool, **options: Any) -> None:
         )
     idle = [flag_of(name) for name in sorted(config.model_fields_set - set(task.sampling))]
     refuse("elman sample", [f"{flag} has no effect on a model of {task.name}" for flag in idle])
-    # Without a label the samples are of all classes in turn, and differ.
-    if config.greedy and config.samples != 1 and ("label" not in task.sampling or config.label is not None):
+    # Samples of several classes differ: a task that has them says how many it can write.
+    if config.greedy and config.samples != 1 and "label" not in task.sampling:
         raise UsageError("elman sample: --greedy draws nothing, so --samples would write the same text again")
     values = config.model_dump(include=set(task.sampling))
     if "output" in task.sampling:

@@ -136,9 +136,15 @@ class Strings(SupervisedTask[StringsOptions]):
         return f"{x}\t{', '.join(found['text'] for found in answer['n_best'])}"
 
     def sample(self, network: Any, setting: Setting[StringsOptions], options: Mapping[str, Any]) -> list[Answer]:
-        """Write strings of the class `label`, or of all classes in turn."""
+        """Write strings of the class `label`, or of all classes in turn.
+
+        Raises:
+            UsageError: greedy, and more strings than classes, of which some would be the same.
+        """
         classes, letters, count = setting.codecs["classes"], setting.codecs["letters"], options["samples"]
         chosen = classes.names if options["label"] is None else [options["label"]]
+        if options["greedy"] and count > len(chosen):
+            raise UsageError(f"samples: greedy draws nothing, so there must be at most one a class; got {count}")
         names = [chosen[n % len(chosen)] for n in range(count)]
         x = _one_hot([classes.encode(name, "--label") for name in names], setting)
         drawn = generate(

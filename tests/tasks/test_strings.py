@@ -148,7 +148,8 @@ def test_an_empty_line_gets_an_empty_answer_and_n_best_says_how_many_strings_are
         (["--prompt", "%"], "must use letters that training met; got '%'"),
         (["--tempo", "60"], "--tempo has no effect on a model of strings"),
         (["-o", "folder"], "--output has no effect on a model of strings"),
-        (["--greedy", "--label", "stars", "--samples", "2"], "--greedy draws nothing, so --samples would write"),
+        (["--greedy", "--label", "stars", "--samples", "2"], "samples: greedy draws nothing, so there must be at most"),
+        (["--greedy", "--samples", "4"], "there must be at most one a class; got 4"),
         (["--greedy", "--seed", "3", "--temperature", "2"], "draws nothing, so --temperature, --seed would have no"),
     ],
 )
@@ -170,6 +171,12 @@ def test_what_other_tasks_do_is_refused(trained, capsys, monkeypatch, words, pro
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"rivers\n")))
     assert main([words[0], str(trained / "model"), *words[1:]]) == 2
     assert problem in capsys.readouterr().err
+
+
+def test_stdin_without_an_example_is_called_stdin(trained, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
+    assert main(["predict", str(trained / "model"), "-"]) == 65
+    assert "error: stdin: must hold at least one example" in capsys.readouterr().err
 
 
 def test_from_python_what_is_not_given_is_named(trained):
