@@ -64,6 +64,8 @@ STRANGE = {
     # Derivatives that only move from state to state on the way back, one after the other and in exchange.
     "delays": Cell("d = h<t-1>\ne = d<t-1>\nh = tanh(U x + w_1 * e<t-1>)"),
     "exchange": Cell("a = c<t-1>\nc = a<t-1> + U x"),
+    # Values called as Elman calls derivatives: by h, and by a state before the step.
+    "called_as_derivatives": Cell("d_h = tanh(W x + R d_h<t-1>)\nh = sigmoid(d_h) * h<t-1> + d_h * tanh(U x)"),
     # More states than a cell of torch has.
     "three_states": Cell("a = tanh(W x + c<t-1>)\ns = sigmoid(U a + b * s<t-1>)\nc = s * a + a<t-1>"),
 }

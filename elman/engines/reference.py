@@ -180,7 +180,7 @@ def backward(trace: Trace, d_y: Array, d_final: Mapping[str, Array], x_shape: tu
             values = dict(forward_values)
             incoming = {**d_after}
             incoming[schedule.output] = incoming.get(schedule.output, 0.0) + d_y[row, place]
-            values.update({f"d_{name}": value for name, value in incoming.items()})
+            values.update({schedule.derivative(name): value for name, value in incoming.items()})
             run.fill(values, schedule.backward)
             _accumulate(run, values, d_weights)
             results = schedule.results

@@ -109,7 +109,10 @@ class Cell:
 
     @cached_property
     def backward_equations(self) -> list[Equation]:
-        """The derived back-propagation through one step; "d_v" is the derivative of the loss with respect to v."""
+        """The derived back-propagation through one step; "d_v" is the derivative of the loss with respect to v.
+
+        It is "dd_v" where the equations have names of their own that begin with d_.
+        """
         from elman.equations.derived_text import backward_equations
 
         return backward_equations(self._builder.operations, self.schedule)
@@ -344,7 +347,8 @@ class Cell:
     def backward_latex(self) -> str:
         """The derived back-propagation as a LaTeX align block."""
         timed = (*self._resolved.order, self.input)
-        return printing_block(self.backward_equations, [*timed, *(f"d_{name}" for name in timed)])
+        derivatives = map(self.schedule.derivative, timed)
+        return printing_block(self.backward_equations, [*timed, *derivatives], self.schedule.derived.prefix)
 
     def __repr__(self) -> str:
         return f"Cell({self.name!r}: states {', '.join(self.states)}; input {self.input}; output {self.output})"
@@ -386,9 +390,10 @@ def _restore(
     return Cell(text, name=name, output=output, functions=functions, init=init, source=source, masks=masks)
 
 
-def printing_block(equations: list[Equation], timed: list[str]) -> str:
-    """Write equations as an align block of LaTeX."""
-    lines = [re.sub(r" (\\mathrel\{\+\})?= ", _align, printing.latex_equation(e, timed), count=1) for e in equations]
+def printing_block(equations: list[Equation], timed: list[str], derivative: str = "") -> str:
+    """Write equations as an align block of LaTeX. For `derivative` see `printing.latex_name`."""
+    written = (printing.latex_equation(e, timed, derivative) for e in equations)
+    lines = [re.sub(r" (\\mathrel\{\+\})?= ", _align, line, count=1) for line in written]
     return "\\begin{align}\n" + " \\\\\n".join(lines) + "\n\\end{align}"
 
 

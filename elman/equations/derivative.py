@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
 from elman.equations.expressions import Apply, Expression, Number, Symbol
@@ -43,11 +44,13 @@ class Backward:
         operations: In order; leaves are values of the forward step and "d_<name>" for every name in `incoming`.
         accumulations: Parameter gradients.
         results: Leaf of the forward step to the name of its derivative, for states ("c<t-1>"), the input and masks.
+        prefix: What stands before v in the name of the derivative with respect to v; see `prefix_for`.
     """
 
     operations: tuple[Operation, ...]
     accumulations: tuple[Accumulation, ...]
     results: dict[str, str]
+    prefix: str = "d_"
 
 
 @lru_cache(maxsize=64)
@@ -68,13 +71,20 @@ def _plain(node: Expression) -> Expression:
     return with_children(node, tuple(_plain(child) for child in children(node)))
 
 
+def prefix_for(names: Iterable[str]) -> str:
+    """Return "d_", or "dd_" and so on for equations with names that begin so: their d_h is no derivative of h."""
+    taken = tuple(names)
+    return next(p for n in count(1) if not any(name.startswith(p := f"{'d' * n}_") for name in taken))
+
+
 class _Sweep:
     def __init__(self, forward: tuple[Operation, ...], incoming: tuple[str, ...], parameters: frozenset[str]) -> None:
         self.forward, self.incoming, self.parameters = forward, incoming, parameters
+        self.prefix = prefix_for(name for op in forward for name in (op.target, *op.arguments))
         self.size = {op.target: op.size for op in forward}
         self.operations: list[Operation] = []
         self.accumulations: list[Accumulation] = []
-        self.pending: dict[str, list[str]] = {name: [f"d_{name}"] for name in incoming}
+        self.pending: dict[str, list[str]] = {name: [f"{self.prefix}{name}"] for name in incoming}
         self.numbers = {op.target: op.value for op in forward if op.function == "number"}
         self._known: dict[tuple[Any, ...], str] = {}
         self._taken: set[str] = set()
@@ -110,7 +120,7 @@ class _Sweep:
 
     def _fresh(self, wanted: str) -> str:
         name, count = wanted, 1
-        while name in self._taken or name in self.size or name in {f"d_{n}" for n in self.incoming}:
+        while name in self._taken or name in self.size or name in {f"{self.prefix}{n}" for n in self.incoming}:
             count += 1
             name = f"d.{count}" if wanted == "d.1" else f"{wanted}#{count}"
         self._taken.add(name)
@@ -127,7 +137,7 @@ class _Sweep:
         total = terms[0]
         for term in terms[1:]:
             total = self.emit("add", (total, term), size)
-        return self._name(total, f"d_{name}")
+        return self._name(total, f"{self.prefix}{name}")
 
     def _name(self, old: str, wanted: str) -> str:
         """Give an intermediate derivative the name of what it turned out to be the derivative of."""
@@ -160,7 +170,7 @@ class _Sweep:
                 self.accumulations.append(Accumulation(name, None, total, None))
             else:
                 results[name] = total
-        return Backward(tuple(self.operations), tuple(self.accumulations), results)
+        return Backward(tuple(self.operations), tuple(self.accumulations), results, self.prefix)
 
     def _through(self, op: Operation, d: str) -> None:
         """Hand d, the derivative at the target of `op`, to the arguments of `op`."""

@@ -25,10 +25,10 @@ def backward_equations(forward: Iterable[Operation], schedule: Schedule) -> list
 
 class _Writer:
     def __init__(self, forward: tuple[Operation, ...], schedule: Schedule) -> None:
-        self.schedule = schedule
+        self.schedule, self.prefix = schedule, schedule.derived.prefix
         self.forward = {op.target: op for op in forward}
         self.backward = {op.target: op for op in schedule.backward}
-        self.results = {value: f"d_{leaf}" for leaf, value in schedule.results.items()}
+        self.results = {value: f"{self.prefix}{leaf}" for leaf, value in schedule.results.items()}
         self.uses = Counter(a for op in schedule.backward for a in op.arguments)
         self.uses.update(a.d_value for a in schedule.accumulations)
         self.uses.update(schedule.results.values())
@@ -44,22 +44,22 @@ class _Writer:
             for op in self.forward.values()
             if len(op.arguments) == 1 and "." not in op.target and f"z_{op.target}" not in self.taken
         }
-        values = {t.removeprefix("d_") for t in self.backward if t not in self.results and self._is_line(t)}
+        values = {t.removeprefix(self.prefix) for t in self.backward if t not in self.results and self._is_line(t)}
         for value in self.forward:
             if "." in value and value in values and value not in inside:
                 self.auxiliary[value] = self._unused("v", self.auxiliary.values())
         names: dict[str, str] = {}
         for target in self.backward:
-            of = target.removeprefix("d_")
+            of = target.removeprefix(self.prefix)
             arrived, again, _ = of.partition("#")
             if target in self.results:
                 names[target] = self.results[target]
             elif of in inside and "." in of:
-                names[target] = f"d_{inside[of]}"
+                names[target] = f"{self.prefix}{inside[of]}"
             elif again and arrived in self.schedule.incoming:
-                names[target] = f"d_{arrived}"
+                names[target] = f"{self.prefix}{arrived}"
             elif of in self.auxiliary:
-                names[target] = f"d_{self.auxiliary[of]}"
+                names[target] = f"{self.prefix}{self.auxiliary[of]}"
             elif ("." in target or of in self.parameters) and self._is_line(target):
                 names[target] = self._unused("e", names.values())
         return names
@@ -76,7 +76,7 @@ class _Writer:
 
     def _handed_on(self) -> list[Equation]:
         """Derivatives that go on as they are, as those of d = h<t-1> do: no operation makes them."""
-        named = {leaf: f"d_{leaf}" for leaf in self.schedule.results}
+        named = {leaf: f"{self.prefix}{leaf}" for leaf in self.schedule.results}
         return [
             Equation(named[leaf], self._value(value))
             for leaf, value in self.schedule.results.items()
@@ -138,11 +138,13 @@ class _Writer:
         return lines
 
     def _accumulation(self, parameter: str, d_value: str, group: list[Accumulation]) -> Equation:
-        block, operands = group[0].block, tuple(self._value(a.operand) for a in group if a.operand)
+        name, block = self.prefix + parameter, group[0].block
+        operands = tuple(self._value(a.operand) for a in group if a.operand)
         if block is None or not operands:
-            return Equation(f"d_{parameter}", self._value(d_value), accumulates=True)
+            return Equation(name, self._value(d_value), accumulates=True)
         right = operands[0] if len(operands) == 1 else Bracket(operands)
-        name = f"d_{parameter}[{block.index}]" if len(group) < self._blocks(parameter) else f"d_{parameter}"
+        if len(group) < self._blocks(parameter):
+            name += f"[{block.index}]"
         return Equation(name, Apply("outer", (self._value(d_value), right)), accumulates=True)
 
 

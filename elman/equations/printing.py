@@ -77,11 +77,14 @@ def _plain_name(symbol: Symbol) -> str:
     return f"{symbol.name}<t-1>" if symbol.time == -1 else symbol.name
 
 
-def latex_name(name: str) -> str:
-    r"""Write a normalised name in LaTeX: "Gamma_u" gives \Gamma_{u}, "c~" gives \tilde{c}."""
-    if name.startswith("d_"):
+def latex_name(name: str, derivative: str = "") -> str:
+    r"""Write a normalised name in LaTeX: "Gamma_u" gives \Gamma_{u}, "c~" gives \tilde{c}.
+
+    What begins with `derivative`, the prefix of a derived back-propagation, is a derivative: "d_h" gives \delta h.
+    """
+    if derivative and name.startswith(derivative):
         before = "^{<t-1>}" if name.endswith("<t-1>") else ""
-        return rf"\delta {latex_name(name[2:].removesuffix('<t-1>'))}{before}"
+        return rf"\delta {latex_name(name.removeprefix(derivative).removesuffix('<t-1>'))}{before}"
     if name.startswith("z_"):
         return f"z_{{{latex_name(name[2:])}}}"
     name, _, block = name.partition("[")
@@ -104,10 +107,10 @@ def _latex_subscript(subscript: str) -> str:
     return f"\\{subscript}" if subscript in _GREEK and len(subscript) > 2 else subscript
 
 
-def _latex_symbol(symbol: Symbol) -> str:
+def _latex_symbol(symbol: Symbol, derivative: str) -> str:
     is_parameter = symbol.time is None
     mark = "^{<t-1>}" if symbol.time == -1 else "" if is_parameter else "^{<t>}"
-    return latex_name(symbol.name) + mark
+    return latex_name(symbol.name, derivative) + mark
 
 
 def _latex_function(name: str) -> str:
@@ -125,13 +128,13 @@ def plain(node: Expression, timed: Iterable[str] = ()) -> str:
     return _Style(write, lambda name: name, lambda name: name, "^T").text(node)
 
 
-def latex(node: Expression, timed: Iterable[str] = ()) -> str:
-    """Write an expression in LaTeX; the names in `timed` get a mark of time."""
+def latex(node: Expression, timed: Iterable[str] = (), derivative: str = "") -> str:
+    """Write an expression in LaTeX; the names in `timed` get a mark of time. For `derivative` see `latex_name`."""
     names = frozenset(timed)
 
     def write(symbol: Symbol) -> str:
         return _latex_symbol(
-            Symbol(symbol.name, symbol.time if symbol.time == -1 else 0 if symbol.name in names else None)
+            Symbol(symbol.name, symbol.time if symbol.time == -1 else 0 if symbol.name in names else None), derivative
         )
 
     return _Style(write, _latex_function, latex_name, r"{}^{\top}").text(node)
@@ -147,13 +150,13 @@ def plain_equation(equation: Equation, states: Iterable[str] = (), input_name: s
     return f"{equation.name}{mark} {'+=' if equation.accumulates else '='} {plain(equation.expression, timed)}"
 
 
-def latex_equation(equation: Equation, timed: Iterable[str]) -> str:
-    """Write one line in LaTeX."""
+def latex_equation(equation: Equation, timed: Iterable[str], derivative: str = "") -> str:
+    """Write one line in LaTeX. For `derivative` see `latex_name`."""
     names = frozenset(timed)
     name, start, _ = equation.name.partition("<0>")
     mark = "^{<0>}" if start else "^{<t>}" if name in names else ""
     sign = r"\mathrel{+}=" if equation.accumulates else "="
-    return f"{latex_name(name)}{mark} {sign} {latex(equation.expression, names)}"
+    return f"{latex_name(name, derivative)}{mark} {sign} {latex(equation.expression, names, derivative)}"
 
 
 def aligned(lines: list[str]) -> str:

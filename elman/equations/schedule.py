@@ -41,7 +41,7 @@ class Schedule:
 
     @property
     def backward(self) -> tuple[Operation, ...]:
-        """All operations of the backward step, in order. Leaves: forward values and "d_<name>" for `incoming`."""
+        """All operations of the backward step, in order. Leaves: forward values, `derivative(name)` for `incoming`."""
         return self.derived.operations
 
     @property
@@ -53,6 +53,10 @@ class Schedule:
     def results(self) -> dict[str, str]:
         """Where the derivative of each leaf ends up: {"c<t-1>": name, "x": name}."""
         return self.derived.results
+
+    def derivative(self, name: str) -> str:
+        """Return what the derivative with respect to a value is called: "d_<name>", if the equations have no d_…."""
+        return self.derived.prefix + name
 
     @property
     def incoming(self) -> tuple[str, ...]:

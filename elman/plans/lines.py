@@ -188,16 +188,16 @@ def _read_back(cell: Cell, reader: _Reader, lines: Lines, widths: Mapping[str, i
     for s in cell.states:
         reader.widths[carry(s)] = widths[s]
         if s != output:
-            reader.widths[f"d_{s}"] = widths[s]
-            arriving.append(Line(f"d_{s}", "copy", (carry(s),), widths[s]))
+            reader.widths[schedule.derivative(s)] = widths[s]
+            arriving.append(Line(schedule.derivative(s), "copy", (carry(s),), widths[s]))
     width = reader.widths[output]
     if output in cell.states:
         arriving.append(Line("%dy", "load_dy", (), width))
-        arriving.append(Line(f"d_{output}", "add", (carry(output), "%dy"), width))
+        arriving.append(Line(schedule.derivative(output), "add", (carry(output), "%dy"), width))
         reader.widths["%dy"] = width
     else:
-        arriving.append(Line(f"d_{output}", "load_dy", (), width))
-    reader.widths[f"d_{output}"] = width
+        arriving.append(Line(schedule.derivative(output), "load_dy", (), width))
+    reader.widths[schedule.derivative(output)] = width
     lines.back = arriving + reader.read(schedule.backward_in_loop)
     for s in cell.states:
         found = schedule.results.get(before(s))

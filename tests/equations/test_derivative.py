@@ -104,6 +104,7 @@ PRINTED = [
     "d = h<t-1>\ne = d<t-1>\nz = x\nh = tanh(W z + w * e<t-1>)",
     "a = c<t-1>\nc = a<t-1> + U x",
     # Names that the text would give to values of its own.
+    "d_h = tanh(W x + R d_h<t-1>)\nd_x = sigmoid(U x)\nh = d_x * h<t-1> + d_h * (d_x + d_h<t-1>)",
     "v1 = sigmoid(W h<t-1> + U x)\nz_h = v1 * tanh(V x)\nh = tanh(z_h * (v1 + 1) + (v1 + 1) * (v1 + 2))",
 ]
 
@@ -113,7 +114,8 @@ def test_the_derived_lines_give_all_slopes_from_top_to_bottom(text: str) -> None
     cell = Cell(text)
     leaves = {name: 0.3 + 0.17 * n for n, name in enumerate(cell.parameters(1, 1))}
     leaves |= {"x": 0.7, **{f"{s}<t-1>": 0.4 + 0.3 * n for n, s in enumerate(cell.states)}}
-    incoming = {f"d_{s}": 1.3 - 0.4 * n for n, s in enumerate(cell.schedule.incoming)}
+    derivative = cell.schedule.derivative
+    incoming = {s: 1.3 - 0.4 * n for n, s in enumerate(cell.schedule.incoming)}
 
     def forward(changes: dict[str, float]) -> dict[str, float]:
         values = {**leaves, **changes}
@@ -121,16 +123,13 @@ def test_the_derived_lines_give_all_slopes_from_top_to_bottom(text: str) -> None
             values[equation.name] = evaluate(equation.expression, values)
         return values
 
-    values = {**forward({}), **incoming}
+    values = {**forward({}), **{derivative(s): d for s, d in incoming.items()}}
     for equation in cell.backward_equations:
         before = values.get(equation.name, 0.0) if equation.accumulates else 0.0
         values[equation.name] = before + evaluate(equation.expression, values)
     for name, start in leaves.items():
-        slope = [
-            sum(d * forward({name: start + step})[of.removeprefix("d_")] for of, d in incoming.items())
-            for step in (1e-6, -1e-6)
-        ]
-        assert values[f"d_{name}"] == pytest.approx((slope[0] - slope[1]) / 2e-6, rel=1e-6, abs=1e-8), name
+        slope = [sum(d * forward({name: start + step})[s] for s, d in incoming.items()) for step in (1e-6, -1e-6)]
+        assert values[derivative(name)] == pytest.approx((slope[0] - slope[1]) / 2e-6, rel=1e-6, abs=1e-8), name
 
 
 @pytest.mark.parametrize("text", CELLS)

@@ -180,6 +180,13 @@ def test_a_gate_called_n_does_not_end_a_name() -> None:
     assert cell == Cell(cell.plain()) == Cell(cell.latex())
 
 
+def test_a_value_called_d_is_no_derivative_in_print() -> None:
+    cell = Cell("d_1 = tanh(W x)\nh = d_1 * h<t-1>")
+    assert cell == Cell(cell.plain()) == Cell(cell.latex())
+    assert cell.backward_plain().splitlines()[0] == "dd_h<t-1>  = dd_h * d_1"
+    assert r"\delta h^{<t-1>} &= \delta h^{<t>} * d_{1}^{<t>}" in cell.backward_latex()
+
+
 def test_fractions_roots_and_constants() -> None:
     cell = Cell(r"h_t = \frac{1}{2} h_{t-1} + \sqrt{\sigma(W x_t)} - \gamma \odot h_{t-1}" + "\n" + r"\gamma = 0.25")
     assert cell == Cell("h = 1 / 2 * h<t-1> + sqrt(sigmoid(W x)) - gamma * h<t-1>\ngamma = 0.25")
