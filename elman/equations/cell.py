@@ -68,7 +68,7 @@ class Cell:
         if not self._resolved.equations:
             raise EquationError(
                 "equations: a cell must define a state; got an output equation only",
-                "use OutputEquation(text) for an output equation by itself",
+                "use elman.equations.OutputEquation.parse(text) for an output equation by itself",
             )
         self._sizes = Sizes(self._resolved.equations, self.input, self.states, self._resolved.size_lines)
         self.output = self._choose_output(output)

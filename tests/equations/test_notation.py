@@ -77,6 +77,11 @@ def test_the_notes_lstm_lets_the_output_gate_read_the_old_memory() -> None:
     assert "Gamma_o = sigmoid(W_o [c<t-1>, x] + b_o)" in cell.plain()
 
 
+def test_an_output_equation_alone_is_no_cell_and_the_hint_reads_it() -> None:
+    with pytest.raises(EquationError, match=r"OutputEquation\.parse\(text\)"):
+        Cell(NOTES_BIDIRECTIONAL)
+
+
 def test_the_bidirectional_output_equation_reads_both_directions() -> None:
     head = OutputEquation.parse(NOTES_BIDIRECTIONAL)
     assert head.bidirectional
