@@ -84,13 +84,12 @@ def latex_name(name: str, derivative: str = "") -> str:
     """
     if derivative and name.startswith(derivative):
         before = "^{<t-1>}" if name.endswith("<t-1>") else ""
-        return rf"\delta {latex_name(name.removeprefix(derivative).removesuffix('<t-1>'))}{before}"
-    if name.startswith("z_"):
-        return f"z_{{{latex_name(name[2:])}}}"
+        of = name.removeprefix(derivative).removesuffix("<t-1>")
+        inside = f"z_{{{latex_name(of[2:])}}}" if of.startswith("z_") else latex_name(of)
+        return rf"\delta {inside}{before}"
     name, _, block = name.partition("[")
-    base, _, subscript = name.partition("_")
-    accent = base[-1:] if base[-1:] in _ACCENTS else ""
-    base = base.removesuffix(accent)
+    accent = name[-1:] if name[-1:] in _ACCENTS else ""
+    base, _, subscript = name.removesuffix(accent).partition("_")
     letter = f"\\{base}" if base in _GREEK else base if len(base) == 1 else rf"\mathrm{{{base}}}"
     letter = f"{_ACCENTS[accent]}{{{letter}}}" if accent else letter
     below = f"_{{{_latex_subscript(subscript)}}}" if subscript else ""

@@ -31,7 +31,7 @@ from elman.equations.symbols import USUAL_INPUTS, is_learned_name, is_matrix_nam
 from elman.equations.times import Times
 from elman.errors import EquationError, nearest
 
-_OUTPUT_NAME = re.compile(r"y(\^|_hat)?(_\w+)?$")
+_OUTPUT_NAME = re.compile(r"y(_hat)?(_\w+)?\^?$")
 _RESERVED = ("t", "size")
 
 

@@ -193,6 +193,11 @@ def time_of(script: Script) -> tuple[str, int] | None:
     return (match["letter"], int(match["offset"] or 0)) if match else None
 
 
+def accents_last(name: str) -> str:
+    r"""Return a name as the plain notation writes it: \tilde{c}_u, read as "c~_u", is "c_u~"."""
+    return re.sub(r"[~^><]", "", name) + "".join(re.findall(r"[~^><]", name))
+
+
 def identifier(name: str) -> str:
     """Return `name` as a Python identifier: "c~" gives "c_tilde", "c<t-1>" gives "c_before"."""
     for mark, word in (("<t-1>", "_before"), ("~", "_tilde"), ("^", "_hat"), (">", "_forward"), ("<", "_backward")):

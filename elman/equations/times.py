@@ -8,7 +8,7 @@ from collections import Counter
 from elman.equations.carets import caret_error
 from elman.equations.expressions import Expression, Number, Position, Symbol, children, with_children
 from elman.equations.notation import RawEquation
-from elman.equations.symbols import Written, is_matrix_name, time_of
+from elman.equations.symbols import Written, accents_last, is_matrix_name, time_of
 from elman.errors import EquationError
 
 
@@ -89,7 +89,7 @@ class Times:
                 )
             elif script.text:
                 name += f"_{script.text}"
-        return name, time, transposed, start
+        return accents_last(name), time, transposed, start
 
     def _may_be_time(self, written: Written, at: tuple[str, int]) -> bool:
         # `b_n` beside `h_{n-1}` is the bias of a gate n, not a bias at time n: parameters do not change with time.

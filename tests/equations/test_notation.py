@@ -169,6 +169,15 @@ def test_numbers_of_a_subscript_stay_apart() -> None:
     assert Cell(cell.plain()) == Cell(cell.latex()) == cell
 
 
+def test_an_accent_stands_last_in_the_name_of_a_letter_with_a_subscript() -> None:
+    cell = Cell(
+        r"\tilde{c}_{u,t} = \tanh(W x_t + U h_{t-1}) \\ h_t = \tilde{c}_{u,t} + \vec{z}^{(1)}_{t-1} \\ \vec{z}^{(1)}_t = h_t"
+    )
+    assert {e.name for e in cell.forward_equations} == {"c_u~", "h", "z_1>"}
+    assert cell == Cell(cell.plain()) == Cell(cell.latex())
+    assert zoneout(cell).masks == ("zoneout_h", "zoneout_z_1>")
+
+
 def test_the_time_may_stand_before_another_subscript() -> None:
     assert Cell(r"h_{t,i} = \tanh(W x_{t,i} + U h_{t-1,i})") == Cell(r"h_{i,t} = \tanh(W x_{i,t} + U h_{i,t-1})")
 
