@@ -63,7 +63,7 @@ def take_latex_apart(text: str) -> Written:
     if command and re.fullmatch(FONTS, command["name"]):
         inner, rest = _argument(text, command.end())
         word = inner.replace(r"\_", "_")
-        is_word = word.replace("_", "").isalpha() and not word.startswith("_")
+        is_word = word[:1].isalpha() and word.replace("_", "").isalnum()
         written = Written(word) if is_word else take_latex_apart(inner)
     elif command and command["name"] in ACCENTS:
         inner, rest = _argument(text, command.end())
@@ -72,12 +72,15 @@ def take_latex_apart(text: str) -> Written:
     elif command:
         written, rest = Written(command["name"].removeprefix("var")), text[command.end() :]
     else:
-        # A word function such as `tanh` keeps its letters; anything else is one letter, as in TeX.
-        letters = re.match(r"[^\W\d_]{2,}|\d|[^\W\d_]", text)
+        # A word function such as `tanh` keeps its letters, and \tilde{h1} its digit; anything else is one letter, as in
+        # TeX.
+        letters = re.match(r"[^\W\d_][^\W_]*|\d", text)
         length = letters.end() if letters else 0
         base, rest = text[:length], text[length:]
         written = Written(_GREEK.get(base, base), number=float(base) if base in ("0", "1") else None)
-    return Written(written.base, written.scripts + _scripts(rest), written.number)
+    # What is neither base nor script still tells \text{cell state} from \text{cell gate}.
+    base = written.base + _plain_words(_SCRIPT.sub("", rest))
+    return Written(base, written.scripts + _scripts(rest), written.number)
 
 
 def _argument(text: str, start: int) -> tuple[str, str]:
@@ -93,12 +96,14 @@ def _argument(text: str, start: int) -> tuple[str, str]:
     return (inner[1:-1] if inner.startswith("{") else inner), text[match.end() :]
 
 
+_SCRIPT = re.compile(
+    rf"(?P<kind>[_^])\s*(?P<body>{_NESTED}|\\[A-Za-z]+(?:{_NESTED})?|<[^<>]*>|.)|(?P<prime>')|(?P<angle><[^<>]*>)"
+)
+
+
 def _scripts(text: str) -> tuple[Script, ...]:
     found = []
-    pattern = (
-        rf"(?P<kind>[_^])\s*(?P<body>{_NESTED}|\\[A-Za-z]+(?:{_NESTED})?|<[^<>]*>|.)|(?P<prime>')|(?P<angle><[^<>]*>)"
-    )
-    for match in re.finditer(pattern, text):
+    for match in _SCRIPT.finditer(text):
         if match["prime"]:
             found.append(Script("prime", False, True))
         elif match["angle"]:

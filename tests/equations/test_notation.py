@@ -178,6 +178,15 @@ def test_an_accent_stands_last_in_the_name_of_a_letter_with_a_subscript() -> Non
     assert zoneout(cell).masks == ("zoneout_h", "zoneout_z_1>")
 
 
+def test_digits_and_words_in_a_font_tell_names_apart() -> None:
+    cell = Cell(r"h_t = \tanh(\mathrm{W1} x_t + \mathrm{W2} h_{t-1} + \mathrm{p1} \odot h_{t-1})")
+    assert list(cell.parameters(2, 3)) == ["W1", "W2", "p1"]
+    assert cell == Cell(cell.plain()) == Cell(cell.latex())
+    named = r"\text{new state}_t = \tanh(W x_t + \tilde{h1}_t) \\ \tilde{h1}_t = U h_{t-1} \\ h_t = \text{new state}_t"
+    assert {e.name for e in Cell(named).forward_equations} == {"newstate", "h1~", "h"}
+    assert Cell(Cell(named).latex()) == Cell(named)
+
+
 def test_the_time_may_stand_before_another_subscript() -> None:
     assert Cell(r"h_{t,i} = \tanh(W x_{t,i} + U h_{t-1,i})") == Cell(r"h_{i,t} = \tanh(W x_{i,t} + U h_{i,t-1})")
 
