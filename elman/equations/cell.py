@@ -214,10 +214,13 @@ class Cell:
                 raise ShapeError(
                     f"{self.name}: {words.get(symbol, symbol)} must be a whole number of at least 1; got {value!r}"
                 )
-        if self._sizes.input_equals_hidden and input_size != hidden_size:
+        symbol = self._sizes.of(self.input) or "I"
+        needed = self._size(symbol, input_size, hidden_size, given)
+        if input_size != needed:
+            other = "a state" if symbol == "H" else f"a vector of size {symbol}"
             raise ShapeError(
-                f"{self.name}: the equations combine {self.input} with a state elementwise, so input_size must equal "
-                f"hidden_size; got {input_size} and {hidden_size}",
+                f"{self.name}: the equations combine {self.input} with {other} elementwise, so input_size must equal "
+                f"{words.get(symbol, symbol)}; got {input_size} and {needed}",
                 "multiply the input by a matrix first",
             )
         return table

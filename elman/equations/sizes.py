@@ -30,7 +30,6 @@ class Sizes:
         self._parent: dict[str, str] = {}
         self._name: dict[str, str] = {}
         self._columns: dict[str, int] = {}
-        self.input_equals_hidden = False
         for equation in lines:
             self._line = equation.line
             size = self._visit(equation.expression)
@@ -134,11 +133,7 @@ class Sizes:
             self._name[root] = line.size
         root = self._find(f"name:{input_name}")
         state_roots = {self._find(f"name:{s}") for s in states}
-        if root in state_roots or root in self._name:
-            self.input_equals_hidden = True
-            self._name.setdefault(root, "H")
-        else:
-            self._name[root] = "I"
+        self._name.setdefault(root, "H" if root in state_roots else "I")
 
     def _symbol(self, key: str) -> str:
         return self._name.get(self._find(key), "H")

@@ -70,6 +70,15 @@ def test_sizes_are_checked_with_names_and_numbers() -> None:
         projected.parameters(3, 4, {"P": 2, "Q": 1})
 
 
+def test_an_input_that_meets_a_declared_size_has_that_size() -> None:
+    cell = Cell("size: a = P\na = tanh(x + W h<t-1>)\nh = tanh(U a<t-1> + b)")
+    assert cell.parameters(3, 4, {"P": 3}) == {"W": (3, 4), "U": (4, 3), "b": (4,)}
+    with pytest.raises(
+        ShapeError, match="with a vector of size P elementwise, so input_size must equal P; got 4 and 3"
+    ):
+        cell.parameters(4, 4, {"P": 3})
+
+
 def test_zoneout_keeps_the_old_state_by_a_mask() -> None:
     cell = zoneout(Cell(LSTM))
     assert cell.masks == ("zoneout_c", "zoneout_h")
