@@ -59,6 +59,8 @@ STRANGE = {
     "made_of_a_parameter": Cell("a = tanh(W x + a<t-1> * s<t-1>)\ns = 0.5 * b"),
     # Matrices that multiply a parameter, and what is made of one: an operand without rows of a batch.
     "multiplies_a_parameter": Cell("s = W_1 b_1\nv = tanh(b_1)\nh = tanh(W_2 [b_2, v, x] + V s<t-1> + R h<t-1>)"),
+    # The same by a matrix transposed, where the parameter is the left factor of the gradient.
+    "multiplies_a_parameter_transposed": Cell("h = tanh(W_1^T b_1 + U x + R h<t-1>)"),
     # A norm over a parameter, on both ways.
     "norm_of_a_parameter": Cell("h = tanh(layer_norm(b_1) * h<t-1> + W x)"),
     # Derivatives that only move from state to state on the way back, one after the other and in exchange.

@@ -222,9 +222,9 @@ def _in_order(lines: Sequence[Line]) -> list[Line]:
 
 
 def _of_rows(accumulation: Any, vectors: Sequence[str]) -> Any:
-    """A gradient whose right factor, where that is a vector parameter, lies in rows."""
-    operand = accumulation.operand
-    return replace(accumulation, operand=in_rows(operand)) if operand in vectors else accumulation
+    """A gradient whose factor, where that is a vector parameter, lies in rows: the left one where W^T multiplies it."""
+    left, right = (in_rows(f) if f in vectors else f for f in (accumulation.d_value, accumulation.operand))
+    return replace(accumulation, d_value=left, operand=right)
 
 
 def _first_column(cell: Cell, accumulation: Any, sizes: Mapping[str, int]) -> int:
