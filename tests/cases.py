@@ -63,6 +63,10 @@ STRANGE = {
     "multiplies_a_parameter_transposed": Cell("h = tanh(W_1^T b_1 + U x + R h<t-1>)"),
     # A norm over a parameter, on both ways.
     "norm_of_a_parameter": Cell("h = tanh(layer_norm(b_1) * h<t-1> + W x)"),
+    # A pass with products of three operands, not side by side in the text, of which one starts from a hoisted sum.
+    "products_in_turns": Cell(
+        "h = b * R h<t-1> + tanh(W [x, c<t-1>])\nc = U h<t-1> + V x + tanh(R_2 (c<t-1> * h<t-1>))"
+    ),
     # Derivatives that only move from state to state on the way back, one after the other and in exchange.
     "delays": Cell("d = h<t-1>\ne = d<t-1>\nh = tanh(U x + w_1 * e<t-1>)"),
     "exchange": Cell("a = c<t-1>\nc = a<t-1> + U x"),

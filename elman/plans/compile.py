@@ -217,8 +217,21 @@ def compile_cell(
 
 
 def _in_order(lines: Sequence[Line]) -> list[Line]:
-    """Row operations, then products, then what is pointwise: the order in which a pass runs."""
-    return sorted(lines, key=lambda line: (line.function not in ROW_FUNCTIONS, line.function != PRODUCT))
+    """Row operations, then products, operand by operand, then what is pointwise: the order in which a pass runs.
+
+    Places of the workspace are used again by this order, so it must be that of the groups in which products run.
+    """
+    operands = list(dict.fromkeys(_first_operand(line) for line in lines))
+
+    def place(line: Line) -> tuple[bool, bool, int]:
+        return line.function not in ROW_FUNCTIONS, line.function != PRODUCT, operands.index(_first_operand(line))
+
+    return sorted(lines, key=place)
+
+
+def _first_operand(line: Line) -> tuple[str, int]:
+    """What a product multiplies first, by which it shares a group with others; the same for all other lines."""
+    return (line.terms[0].operand, line.terms[0].depth) if line.terms else ("", 0)
 
 
 def _of_rows(accumulation: Any, vectors: Sequence[str]) -> Any:
