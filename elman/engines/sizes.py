@@ -20,6 +20,9 @@ def widths(cell: Cell, weights: Mapping[str, Any], input_size: int, state: Mappi
     found = {"I": input_size}
     for name, value in state.items():
         found.setdefault(cell.size_symbol(name) or "H", value.shape[1])
+    for name, weight in weights.items():
+        if len(weight.shape) == 1:  # the operand of a product, whose size no state has
+            found.setdefault(cell.size_symbol(name) or "H", weight.shape[0])
     for op in (*cell.schedule.hoisted, *cell.schedule.step):
         if op.block is not None and op.function == "product":
             # A value that is no state may have a size of its own: that of the rows of what makes it.
