@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from elman.equations.expressions import Apply, Equation, Expression, Number, Product, Symbol
 from elman.equations.notation import SizeLine
@@ -26,7 +26,10 @@ class Sizes:
         self, equations: Iterable[Equation], input_name: str, states: Iterable[str], declared: Iterable[SizeLine] = ()
     ) -> None:
         lines = tuple(equations)
-        self._numbers = {f"name:{e.name}" for e in lines if _is_number(e.expression)}
+        self._numbers: set[str] = set()
+        for equation in lines:  # sorted: what a line reads stands before it
+            if _is_number(equation.expression, self._numbers):
+                self._numbers.add(f"name:{equation.name}")
         self._parent: dict[str, str] = {}
         self._name: dict[str, str] = {}
         self._columns: dict[str, int] = {}
@@ -88,8 +91,13 @@ class Sizes:
                 return None if key in self._numbers else key
             case Product():
                 return self._visit_product(node)
-            case Apply(arguments=arguments):
+            case Apply(function=function, arguments=arguments):
                 keys = [key for key in map(self._visit, arguments) if key is not None]
+                if function == "layer_norm" and not keys:
+                    raise EquationError(
+                        f"line {self._line + 1}: layer_norm must take a vector; got a number",
+                        "a number has no components to normalise; leave layer_norm out",
+                    )
                 for key in keys[1:]:
                     self._join(keys[0], key)
                 return keys[0] if keys else None
@@ -108,7 +116,8 @@ class Sizes:
             key = self._visit(part)
             if key is None:
                 raise EquationError(
-                    f"line {self._line + 1}: size mismatch: {node.matrix} must multiply a vector; got a number"
+                    f"line {self._line + 1}: size mismatch: {node.matrix} must multiply a vector; got a number",
+                    "leave the matrix out, or write a bias in its place",
                 )
             self._join(key, f"rows:{node.matrix}" if node.transposed else f"columns:{node.matrix}:{n}")
         self._find(f"rows:{node.matrix}")
@@ -139,11 +148,13 @@ class Sizes:
         return self._name.get(self._find(key), "H")
 
 
-def _is_number(node: Expression) -> bool:
+def _is_number(node: Expression, numbers: Container[str]) -> bool:
     match node:
         case Number():
             return True
+        case Symbol(name=name):
+            return f"name:{name}" in numbers
         case Apply(arguments=arguments):
-            return all(_is_number(a) for a in arguments)
+            return all(_is_number(a, numbers) for a in arguments)
         case _:
             return False

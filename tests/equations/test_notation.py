@@ -325,6 +325,8 @@ ERRORS = {
     "h = max(h<t-1>) + W x": "max takes 2 arguments; got 1",
     "h = step(h<t-1>) + W x": "the function 'step' appears in derived equations only",
     "h = tanh(W h<t-1> + U x)\nz = sigmoid(V x)\nk = tanh(z)": "k is defined, but nothing reads it",
+    "g = 0.5\nk = 2 * g\nh = tanh(W k + U x + h<t-1>)": "line 3: size mismatch: W must multiply a vector; got a number",
+    "g = 0.5\nh = tanh(layer_norm(2 * g) * h<t-1> + U x)": "line 2: layer_norm must take a vector; got a number",
     "h = tanh(W h<t-1> + U x + s<t-1>)\nv = 2\ns = 0.5 * v": "line 3: s must be a vector, for it is a state; got a number",
     "h = softmax(W h<t-1> + U x)": "softmax may end an output equation",
     "y^ = softmax(W_y a + b_y)": "unknown name 'a'",
