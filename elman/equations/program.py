@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from elman.equations.expressions import Apply, Equation, Expression, Number, Product, Symbol
 from elman.equations.sizes import Sizes
+from elman.errors import EquationError
 
 FOLD: dict[str, Callable[..., float]] = {
     "add": lambda a, b: a + b,
@@ -118,6 +119,11 @@ class Builder:
 
     def _lower_apply(self, function: str, arguments: tuple[str, ...], size: str | None) -> str:
         numbers = [self._numbers.get(a) for a in arguments]
+        if function == "div" and numbers[1] == 0:
+            raise EquationError(
+                f"{self._prefix}: what stands behind / must not be the number 0",
+                "write another number, or leave it out",
+            )
         if function in FOLD and all(n is not None for n in numbers):
             return self.emit("number", (), None, FOLD[function](*numbers))
         return self.emit(function, arguments, size)

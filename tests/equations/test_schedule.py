@@ -87,6 +87,17 @@ def test_zoneout_keeps_the_old_state_by_a_mask() -> None:
     assert list(cell.parameters(2, 3)) == list(Cell(LSTM).parameters(2, 3))
 
 
+def test_a_number_made_of_numbers_joins_no_sizes() -> None:
+    cell = Cell("size: s = P\ng = 0.5\nk = 2 * g\ns = k * tanh(W x) + s<t-1>\nh = tanh(U s + k * h<t-1>)")
+    assert cell.state_sizes(2, 3, {"P": 5}) == {"s": 5, "h": 3}
+
+
+@pytest.mark.parametrize("text", ["h = h<t-1> / 0 + W x", "g = 1 - 1\nh = 2 / g * h<t-1> + W x"])
+def test_a_divisor_that_is_zero_is_refused(text: str) -> None:
+    with pytest.raises(EquationError, match="h: what stands behind / must not be the number 0"):
+        Cell(text).parameter_blocks("W")
+
+
 @pytest.mark.parametrize("probability", [0.3, 1e-07])
 def test_zoneout_of_evaluation_has_numbers_for_masks(probability: float) -> None:
     cell = zoneout(Cell(LSTM), probability)
