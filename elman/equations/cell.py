@@ -331,17 +331,21 @@ class Cell:
         ]
         lines = [printing.plain_equation(e, self.states, self.input) for e in equations]
         lines += [f"{state}<0> = {printing.number_text(value)}" for state, value in self.starts.items()]
-        declared = [f"size: {line.name} = {line.size}" for line in self._resolved.size_lines]
-        return "\n".join([*declared, printing.aligned(lines)])
+        return "\n".join([*self._declarations, printing.aligned(lines)])
+
+    @property
+    def _declarations(self) -> list[str]:
+        return [f"size: {line.name} = {line.size}" for line in self._resolved.size_lines]
 
     def latex(self) -> str:
-        """The equations as a LaTeX align block; parses to the same cell."""
+        """The equations as a LaTeX align block, after the sizes that the text declares; parses to the same cell."""
         timed = (*self._resolved.order, self.input, *(e.name for e in self._resolved.output_equations))
         order = {name: n for n, name in enumerate(self._resolved.order)}
         equations = [*sorted(self._resolved.equations, key=lambda e: order[e.name]), *self._resolved.output_equations]
         constants = {e.name for e in equations if isinstance(e.expression, Number)}
         starts = [Equation(f"{state}<0>", Number(value)) for state, value in self.starts.items()]
-        return printing_block([*starts, *equations], [name for name in timed if name not in constants])
+        block = printing_block([*starts, *equations], [name for name in timed if name not in constants])
+        return "\n".join([*self._declarations, block])
 
     def backward_plain(self) -> str:
         """The derived back-propagation in the plain notation."""

@@ -187,6 +187,11 @@ def test_digits_and_words_in_a_font_tell_names_apart() -> None:
     assert Cell(Cell(named).latex()) == Cell(named)
 
 
+def test_latex_keeps_declared_sizes() -> None:
+    cell = Cell("size: h = P\nc = tanh(W [h<t-1>, x])\nh = V c")
+    assert Cell(cell.latex()) == cell
+
+
 def test_the_time_may_stand_before_another_subscript() -> None:
     assert Cell(r"h_{t,i} = \tanh(W x_{t,i} + U h_{t-1,i})") == Cell(r"h_{i,t} = \tanh(W x_{i,t} + U h_{i,t-1})")
 
