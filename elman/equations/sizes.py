@@ -43,7 +43,7 @@ class Sizes:
     def of(self, name: str) -> str | None:
         """The size symbol of a vector by name; None for a number."""
         key = f"name:{name.removesuffix('<t-1>')}"
-        return self._symbol(key) if key in self._parent else None
+        return self._symbol(key) if key in self._parent and key not in self._numbers else None
 
     def matrix(self, name: str) -> tuple[str, tuple[str, ...]]:
         """The size symbols of a matrix: its rows, and each of its column blocks."""

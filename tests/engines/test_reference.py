@@ -17,6 +17,7 @@ from elman.equations.rewrite import zoneout
 CELLS = {
     "two rounds": Cell("r = sigmoid(W_r [h<t-1>, x] + b_r)\nh = tanh(W_h [r * h<t-1>, x] + b_h) + 0.5 * h<t-1>"),
     "own size": Cell("size: v = P\nv = tanh(W_v [h<t-1>, x] + b_v)\nh = tanh(W_h [v, h<t-1>] + b_h)"),
+    "number first": Cell("size: h = P\ng = 2\nh = g - sin(W x + h<t-1>)"),
     "parameter alone of its size": Cell("size: h = P\nh = tanh(W [x, b_1] + R h<t-1>)"),
     "output apart": Cell("c = sigmoid(W_f x + p_f * c<t-1> + b_f) * c<t-1> + W_c x\nh = tanh(c) * sigmoid(W_o x)"),
     "norm": Cell("h = tanh(w_g * layer_norm(W_h h<t-1> + W_x x) + b)"),

@@ -90,6 +90,7 @@ def test_zoneout_keeps_the_old_state_by_a_mask() -> None:
 def test_a_number_made_of_numbers_joins_no_sizes() -> None:
     cell = Cell("size: s = P\ng = 0.5\nk = 2 * g\ns = k * tanh(W x) + s<t-1>\nh = tanh(U s + k * h<t-1>)")
     assert cell.state_sizes(2, 3, {"P": 5}) == {"s": 5, "h": 3}
+    assert {cell.size_symbol(name) for name in ("g", "k")} == {None}
 
 
 @pytest.mark.parametrize("text", ["h = h<t-1> / 0 + W x", "g = 1 - 1\nh = 2 / g * h<t-1> + W x"])
