@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,8 +79,9 @@ class TokenStore:
         make_folder(folder.parent)
         for litter in folder.parent.glob(f".{folder.name}.*"):
             shutil.rmtree(litter, ignore_errors=True)  # a build that was killed
+        temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
         with storing(folder):
-            temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+            temporary.mkdir()  # with a mode by the umask, which mkdtemp does not give
         try:
             _write(path, codec, temporary, wanted)
             with storing(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,16 @@ def test_a_store_holds_the_tokens_and_what_was_counted(tmp_path: Path) -> None:
     assert store.unknown == 3
     assert store.meta["characters"] == len(store) == 36
     assert store.tokens.dtype == np.uint16
+
+
+def test_a_store_has_modes_by_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        TokenStore.build(make(tmp_path, "abab\n"), CharacterCodec.build(["ab\n"]), tmp_path / "store")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "store").stat().st_mode & 0o777 == 0o750
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "store").iterdir()} == {0o640}
 
 
 @pytest.mark.parametrize(("level", "text"), [("character", "\ufeff"), ("word", " \t ")])
