@@ -135,11 +135,12 @@ def _sync(path: Path, flags: int) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its parents; make the new name durable."""
+    """Make a folder and its parents; make the new names durable."""
     with storing(path):
-        if not path.is_dir():
-            path.mkdir(parents=True, exist_ok=True)
-            sync_folder(path.parent)
+        missing = [place for place in (path, *path.parents) if not place.is_dir()]
+        path.mkdir(parents=True, exist_ok=True)
+        for place in reversed(missing):
+            sync_folder(place.parent)
 
 
 def open_regular(path: Path) -> BinaryIO:

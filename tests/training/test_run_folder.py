@@ -27,6 +27,13 @@ def create(path: Path) -> RunFolder:
     return RunFolder.create(path, task="tiny", config={"seed": 3, "steps": 4}, data={"sha256": "aa", "bytes": 10})
 
 
+def test_every_folder_that_a_run_makes_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr("elman.storage.sync_folder", synced.append)
+    create(tmp_path / "year" / "month" / "run").close()
+    assert {tmp_path, tmp_path / "year", tmp_path / "year" / "month"} <= set(synced)
+
+
 def test_a_second_process_is_told_who_holds_the_folder_and_gets_it_when_that_one_dies(tmp_path: Path) -> None:
     create(tmp_path / "run").close()
     command = [sys.executable, "-c", HOLD, str(tmp_path / "run")]
