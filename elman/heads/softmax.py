@@ -153,12 +153,15 @@ def names_of(equation: OutputEquation) -> tuple[str, ...]:
     biases = [term.name for term in terms if isinstance(term, Symbol) and term.name not in equation.reads]
     if len(matrices) != 1 or len(biases) > 1 or len(matrices) + len(biases) < len(terms):
         raise UsageError(
-            f"output equation: {equation.name} must be softmax(W a + b) or softmax(W a), with a value a of the cell",
+            f"output equation: {equation.name} must be softmax(W a + b) or softmax(W a), with a value a of this step",
             "compute anything else in a line of the cell, and read that",
         )
     return (*matrices, *biases)
 
 
 def _is_plain(term: Expression) -> bool:
-    """Whether a term is a matrix times one value of the cell."""
-    return isinstance(term, Product) and not term.transposed and len(term.parts) == 1
+    """Whether a term is a matrix times one value of this step."""
+    if not isinstance(term, Product) or term.transposed or len(term.parts) > 1:
+        return False
+    part = term.parts[0]
+    return isinstance(part, Symbol) and part.time != -1

@@ -187,6 +187,7 @@ def test_notes_output_equation_computes_softmax_of_w_a_plus_b():
     ("equation", "message"),
     [
         ("y^ = sigmoid(W_ya a + b_y)", "must be a softmax; got sigmoid"),
+        ("y^ = softmax(W_ya a<t-1> + b_y)", "with a value a of this step"),
         ("y^ = softmax(2 * W_ya a + b_y)", r"must be softmax\(W a \+ b\)"),
         ("y^ = softmax(W_ya a + U a + b_y)", r"must be softmax\(W a \+ b\)"),
     ],
