@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from elman.codecs.saved import Codec
 from elman.config import FullPath
 from elman.engines.ragged import reverse_within
 from elman.errors import DataError
+from elman.heads import Loss
 from elman.metrics import Confusion, areas
 from elman.randomness import bernoulli_mask
 from elman.readers import Example, Reading
@@ -102,14 +104,20 @@ class Dna(LabelTask[DnaOptions]):
             return item
         return replace(item, x=item.x.flip(0, 1), y=item.y.flip(0) if isinstance(item.y, Tensor) else item.y)
 
-    def probabilities(self, network: Any, x: Ragged, setting: Setting[DnaOptions]) -> Tensor:
-        """Return the probability of each label; with both strands the mean of what is said of each."""
-        own = super().probabilities(network, x, setting)
+    def scores(self, network: Any, x: Ragged, setting: Setting[DnaOptions]) -> Tensor:
+        """Return the logits of each label; with both strands ln of the mean of the probabilities said of each."""
+        own = super().scores(network, x, setting)
         if setting.config.strands == "one":
             return own
         other = Ragged(reverse_within(x.values.flip(2), x.lengths), x.lengths)
-        said = super().probabilities(network, other, setting)
-        return (own + (reverse_within(said, x.lengths) if STEP_LABELS in setting.codecs else said)) / 2
+        said = super().scores(network, other, setting)
+        said = reverse_within(said, x.lengths) if STEP_LABELS in setting.codecs else said
+        return torch.logaddexp(own.log_softmax(dim=-1), said.log_softmax(dim=-1)) - math.log(2)
+
+    def loss(self, network: Any, x: Ragged, y: Tensor, setting: Setting[DnaOptions]) -> Loss:
+        """Return the cross-entropy of what is answered, with both strands of the mean of their probabilities."""
+        found: Loss = network.head.loss(self.scores(network, x, setting), y)  # labels beyond a length are IGNORED
+        return found
 
     def measure(self, answers: Sequence[Answer], truths: Sequence[Any]) -> dict[str, float]:
         """Return accuracy, macro F1 and, of whole sequences, Matthews' correlation and the areas under both curves."""

@@ -139,15 +139,15 @@ class LabelTask(SupervisedTask[Config]):
             return x, torch.tensor([item.y for item in items])
         return x, nn.utils.rnn.pad_sequence([item.y for item in items], batch_first=True, padding_value=IGNORED)
 
-    def probabilities(self, network: Any, x: Ragged, setting: Setting[Config]) -> Tensor:
-        """Return the probability of each label, (B, K) or (B, T, K)."""
+    def scores(self, network: Any, x: Ragged, setting: Setting[Config]) -> Tensor:
+        """Return what answers are made of, the logits of each label (B, K) or (B, T, K)."""
         scores = network(x)
-        found: Tensor = network.head.probabilities(scores[0] if STEP_LABELS in setting.codecs else scores)
+        found: Tensor = scores[0] if STEP_LABELS in setting.codecs else scores
         return found
 
     def answers(self, network: Any, x: Ragged, setting: Setting[Config]) -> list[Answer]:
         """Return label and probabilities of all labels; or labels and their probabilities at all steps."""
-        found, labels = self.probabilities(network, x, setting), _codec(setting)
+        found, labels = network.head.probabilities(self.scores(network, x, setting)), _codec(setting)
         if STEP_LABELS not in setting.codecs:
             return class_answers(found, labels)
         best = found.max(dim=2)  # values and numbers (B, T)

@@ -20,6 +20,7 @@ from elman.architectures import Ragged
 from elman.codecs.saved import Codec
 from elman.equations import Cell
 from elman.errors import UsageError
+from elman.heads import Loss
 from elman.readers import Example, Reading
 from elman.search_options import SearchOptions
 from elman.tasks.fingerprint import fingerprint_of, fingerprint_of_manifest
@@ -215,6 +216,11 @@ class SupervisedTask(ABC, Generic[Config]):
     def validated(self, network: Any, x: Any, setting: Setting[Config]) -> list[Answer]:
         """Return answers for a validation during training, where the final ones take long; here: the same."""
         return self.answers(network, x, setting)
+
+    def loss(self, network: Any, x: Any, y: Any, setting: Setting[Config]) -> Loss:
+        """Return the loss of what is answered to a batch, where that is not the network's own; here: the network's."""
+        found: Loss = network.loss(x, y)
+        return found
 
     def draw(
         self, model: SupervisedModel, examples: Sequence[Example], answers: Sequence[Answer], folder: Path

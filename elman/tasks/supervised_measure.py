@@ -40,9 +40,8 @@ def judge(
         final: Take the answers that users get; otherwise those of a validation during training.
     """
     nats, counted, found = 0.0, 0, [Answer()] * len(items)
-    model: Any = network
     for rows, x, y, said in _answered(task, network, items, setting, final):
-        loss = model.loss(x, y)
+        loss = task.loss(network, x, y, setting)
         nats, counted = nats + float(loss.nats), counted + loss.items
         _put(found, rows, said)
     return {"loss": nats / max(counted, 1), **task.measure(found, truths)}, found

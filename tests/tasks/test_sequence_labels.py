@@ -22,7 +22,8 @@ from elman.readers.videos import Clip
 from elman.tasks.dna import Dna, DnaOptions, saliency
 from elman.tasks.sequence_labels import runs
 from elman.tasks.series_classification import SeriesClassification, SeriesClassificationOptions
-from elman.tasks.supervised import Setting
+from elman.tasks.supervised import Setting, padded
+from elman.tasks.supervised_measure import judge
 from elman.tasks.supervised_model import SupervisedModel
 from elman.tasks.video import Video, VideoOptions
 
@@ -74,6 +75,22 @@ def test_labels_of_bases_on_both_strands_meet_at_their_bases() -> None:
     own, other = said(*made, "ACGTTGAN", reverse_complement("ACGTTGAN"))
     assert own["probabilities"] == pytest.approx(other["probabilities"][::-1], abs=1e-6)
     assert own["labels"] == other["labels"][::-1]
+
+
+@pytest.mark.parametrize("examples", [WHOLE, STEPS])
+def test_the_loss_of_both_strands_is_that_of_the_mean_which_is_answered(examples: list[Example]) -> None:
+    task, setting, network = dna(examples, strands="both")
+    items = [task.encode(example, setting) for example in examples]
+    nats, steps = 0.0, examples is STEPS
+    with torch.no_grad():
+        for item in items:
+            own, other = (network(padded([x])) for x in (item.x, item.x.flip(0, 1)))
+            own, other = (own[0], other[0].flip(1)) if steps else (own, other)
+            mean = (own.softmax(dim=-1) + other.softmax(dim=-1))[0] / 2  # (K,) or (T, K)
+            nats -= float(mean[torch.arange(len(item.x)) if steps else ..., item.y].log().sum())
+    truths = [example.y for example in examples]
+    loss = judge(task, network, items, truths, setting)[0]["loss"]
+    assert loss == pytest.approx(nats / (sum(map(len, truths)) if steps else len(truths)), rel=1e-5)
 
 
 @pytest.mark.parametrize("examples", [WHOLE, STEPS])
