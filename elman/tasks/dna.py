@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from elman.readers.dna import DnaReading, read_dna
 from elman.tasks.base_tracks_picture import Track, draw_tracks
 from elman.tasks.generated_signals import write_motifs
 from elman.tasks.saliency_picture import draw_saliency
-from elman.tasks.sequence_labels import LABELS, STEP_LABELS, LabelOptions, LabelTask, refuse_width_of_nothing, spread
+from elman.tasks.sequence_labels import STEP_LABELS, LabelOptions, LabelTask, refuse_width_of_nothing, spread
 from elman.tasks.supervised import Answer, Item, Setting
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Dna(LabelTask[DnaOptions]):
             tracks = [Track(e.id or e.where, e.x, a["labels"], a["probabilities"], e.y) for e, a in some]
             picture = draw_tracks(tracks, model.setting.codecs[STEP_LABELS].names, folder / "bases.png")
         else:
-            rows = [(e.id or e.where, e.x, a["label"], saliency(model, e.x, a["label"])) for e, a in some]
+            rows = [(e.id or e.where, e.x, a["label"], saliency(model, e.x)) for e, a in some]
             picture = draw_saliency(rows, folder / "saliency.png")
         return [picture, *super().draw(model, examples, answers, folder)]
 
@@ -153,24 +153,22 @@ class Dna(LabelTask[DnaOptions]):
         return ["elman train dna motifs --epochs 10", "elman predict motifs-model motifs -o answers"]
 
 
-def saliency(model: SupervisedModel, letters: str, label: str) -> Tensor:
-    """Return how much each base (T,) speaks for a label, mostly the answered one.
+def saliency(model: SupervisedModel, letters: str) -> Tensor:
+    """Return how much each base (T,) speaks for the answered label.
 
         s<t> = sum over bases k of x_k<t> (g_k<t> - mean over k of g_k<t>)
-        g    = d (logit of the label - mean logit) / d x
+        g    = d (logit of the answer - mean logit) / d x
 
-    A model that reads both strands says the mean of what it says of each: its difference of logits is their mean, too.
-    The mean is taken off because x<t> can only move among distributions, whose sum is 1.
+    The mean is taken off because x<t> can only move among distributions, whose sum is 1. With both strands the logits
+    are those of both.
 
     Source: gradient times input, Shrikumar et al. 2016, "Not just a black box"; its correction for one-hot input,
         Majdandzic et al. 2023, "Correcting gradient-based interpretations of deep neural networks for genomics".
     """
+    scores = cast(Dna, model.task).scores
     x = model.setting.codecs["bases"].encode(letters)[None].requires_grad_()  # (1, T, 4)
     with torch.enable_grad():
-        strands = [x] if model.setting.config.strands == "one" else [x, x.flip(1, 2)]
-        logits = model.network(Ragged(torch.cat(strands), torch.full((len(strands),), len(letters)))).mean(
-            dim=0
-        )  # (K,)
-        (slope,) = torch.autograd.grad(logits[model.setting.codecs[LABELS].names.index(label)] - logits.mean(), x)
+        logits = scores(model.network, Ragged(x, torch.tensor([len(letters)])), model.setting)[0]  # (K,)
+        (slope,) = torch.autograd.grad(logits.max() - logits.mean(), x)
     weights: Tensor = (x.detach() * (slope - slope.mean(dim=2, keepdim=True))).sum(dim=2)[0]  # (T,)
     return weights
