@@ -8,7 +8,7 @@ from pathlib import Path
 
 from elman.errors import DataError, MissingInputError, UsageError, nearest
 from elman.readers.examples import EMPTY, Example, Reading, shown
-from elman.readers.lines import lines
+from elman.readers.lines import lines, looked_at
 from elman.readers.tables import TABLES, Row, form_of, rows
 
 FORMS = ("auto", *TABLES, "folders", "files", "fasttext", "label-first", "lines")
@@ -73,7 +73,7 @@ def _form(path: Path, how: Reading) -> str:
         return form
     if not how.labelled:
         return "lines"
-    first = next((text for _, text in lines(path, how) if text.strip()), "")
+    first = next((text for text in looked_at(path, how) if text.strip()), "")
     return "fasttext" if first.lstrip().startswith(MARK) else "label-first"
 
 

@@ -6,10 +6,11 @@ import codecs
 import gzip
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from elman.errors import DataError, UsageError
-from elman.readers.examples import Reading
+from elman.readers.examples import Reading, Rejects
 from elman.readers.text import check_readable, check_text
 from elman.storage import reading as guarded
 
@@ -35,6 +36,15 @@ def lines(path: Path, how: Reading) -> Iterator[tuple[int, str]]:
         text = _decoded(data, f"{path}:{number}", how)
         if text is not None:
             yield number, text.removeprefix(_BOM) if number == 1 else text
+
+
+def looked_at(path: Path, how: Reading) -> Iterator[str]:
+    """Yield the lines of a file that is read again: what is no text is told there, not twice.
+
+    Raises:
+        MissingInputError, StorageError, DataError, UsageError: see lines.
+    """
+    return (text for _, text in lines(path, replace(how, rejects=Rejects(how.rejects.skip))))
 
 
 def count_lines(path: Path) -> int:

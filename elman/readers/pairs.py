@@ -8,7 +8,7 @@ from pathlib import Path
 
 from elman.errors import DataError, MissingInputError, UsageError, nearest
 from elman.readers.examples import EMPTY, Example, Reading, shown
-from elman.readers.lines import count_lines, lines
+from elman.readers.lines import count_lines, lines, looked_at
 from elman.readers.tables import TABLES, Row, form_of, rows
 
 FORMS = ("auto", "lines", "pairs", *TABLES)
@@ -79,7 +79,7 @@ def _told(path: Path, how: PairReading) -> str:
         return "lines"
     form = form_of(path)
     if form == "tsv":
-        first = next((text.split("\t") for _, text in lines(path, how)), [])
+        first = next((text.split("\t") for text in looked_at(path, how)), [])
         return "tsv" if how.column("source") in [cell.strip() for cell in first] else "pairs"
     return form or ("pairs" if how.labelled else "lines")
 

@@ -117,6 +117,12 @@ BROKEN: dict[str, tuple[str, bytes, int, str]] = {
     "no mark of fastText": ("d.train", b"__label__a fine\nb small\n", 2, "must begin with __label__ and a label"),
     "two labels": ("d.train", b"__label__a fine\n__label__b __label__c x\n", 2, "must have one label; got a second"),
     "bytes that are not UTF-8": ("d.train", b"a fine\nb caf\xe9\n", 2, "must be utf-8; got byte 0xe9 at offset 5"),
+    "a first line that is not UTF-8": (
+        "d.train",
+        b"b caf\xe9\na fine\n",
+        1,
+        "must be utf-8; got byte 0xe9 at offset 5",
+    ),
     "a NUL byte": ("d.train", b"a fine\nb sm\0all\n", 2, "must be text; got a NUL byte at offset 4"),
 }
 
@@ -132,7 +138,7 @@ def test_broken_examples_are_told_with_file_and_line_or_counted(what: str, tmp_p
     found = list(read_labelled_text(path, Reading(rejects)))
     assert [(e.x, e.y) for e in found][:1] == [("fine", "a")]
     assert all(e.x != "small" for e in found)
-    assert rejects.rows[0]["where"] == f"{path}:{line}"
+    assert [row["where"] for row in rejects.rows] == [f"{path}:{line}"]
     rejects.write(tmp_path / "rejects.jsonl")
     rows = [json.loads(row) for row in (tmp_path / "rejects.jsonl").read_text(encoding="utf-8").splitlines()]
     assert rows == rejects.rows and len(rows) == 1

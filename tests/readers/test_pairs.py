@@ -90,6 +90,12 @@ def test_broken_parallel_files_are_told_or_skipped_without_a_shift(tmp_path, sou
         assert [row["where"] for row in rejects.rows] == [str(tmp_path / where)]
 
 
+def test_a_first_line_that_is_no_text_is_skipped_once(tmp_path):
+    rejects = Rejects(skip=True)
+    read = found(written(tmp_path, "p.tsv", b"caf\xe9\tx\na cat\teine Katze\n"), rejects=rejects)
+    assert (read, len(rejects)) == ([("p.tsv:2", *PAIRS[0])], 1)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "where", "problem"),
     [
