@@ -28,13 +28,16 @@ class PairReading(Reading):
 def read_pairs(path: Path, how: PairReading) -> Iterator[Example]:
     """Yield texts with what they become.
 
-        lines                     a line is a text; line n of `how.target` is what it becomes; without such a file an
-                                  empty line stands for itself
+        lines                     a line is a text; line n of `how.target` is what it becomes
         pairs                     a line is "SOURCE<tab>TARGET", without a header
         csv, tsv, jsonl, parquet  columns "source" and "target"
 
+    Where nothing but sources is needed, an empty line of the first two stands for itself, and a line of pairs may be a
+    source alone.
+
     Without a form: lines where there is a target file; else what the name tells, where a .tsv whose first line does not
-    name the columns holds pairs, and other names hold pairs, or lines where nothing but sources is needed.
+    name the columns holds pairs, and other names hold pairs, or, where nothing but sources is needed and the first line
+    is no pair, lines.
 
     Args:
         path: The file, plain or gzip.
@@ -79,9 +82,16 @@ def _told(path: Path, how: PairReading) -> str:
         return "lines"
     form = form_of(path)
     if form == "tsv":
-        first = next((text.split("\t") for text in looked_at(path, how)), [])
-        return "tsv" if how.column("source") in [cell.strip() for cell in first] else "pairs"
-    return form or ("pairs" if how.labelled else "lines")
+        header = next((text.split("\t") for text in looked_at(path, how)), [])
+        return "tsv" if how.column("source") in [cell.strip() for cell in header] else "pairs"
+    if form or how.labelled:
+        return form or "pairs"
+    first = next((text for text in looked_at(path, how) if text.strip()), "")
+    return "pairs" if _is_pair(first) else "lines"
+
+
+def _is_pair(line: str) -> bool:
+    return [bool(cell.strip()) for cell in line.split("\t")] == [True, True]
 
 
 def _of_lines(path: Path, how: PairReading) -> Iterator[Example]:
@@ -105,13 +115,13 @@ def _of_lines(path: Path, how: PairReading) -> Iterator[Example]:
 
 
 def _of_pair(where: str, text: str, how: PairReading) -> Iterator[Example]:
-    if not text.strip():
-        return
     cells = text.split("\t")
-    if len(cells) == 2:
+    if not how.labelled and not "".join(cells[1:]).strip():
+        yield Example(where, text.strip() or EMPTY)
+    elif not text.strip():
+        return
+    elif len(cells) == 2:
         yield from _checked(where, cells[0], cells[1], where, how)
-    elif len(cells) == 1 and not how.labelled:
-        yield Example(where, text.strip())
     else:
         alone = "where lines are sources alone, name the file of targets: --target, --validation-target, --test-target"
         problem = f"must be SOURCE<tab>TARGET; got {len(cells)} parts in {shown(text)}"

@@ -67,6 +67,18 @@ def test_without_targets_lines_are_sources(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("name", ["p.tsv", "p.txt"])
+def test_sources_of_pairs_are_those_that_are_measured(tmp_path, name):
+    """And every line has one, so that line n of the answers is that of line n."""
+    path = written(tmp_path, name, "\na cat\teine Katze\n\na dog\tein Hund\n")
+    assert [x for _, x, _ in found(path, labelled=False)] == ["", "a cat", "", "a dog"]
+    assert [(x, y) for _, x, y in found(path)] == PAIRS
+    path = written(tmp_path, name, "a cat\teine Katze\na dog\t\nan ox\n")
+    assert [x for _, x, _ in found(path, labelled=False)] == ["a cat", "a dog", "an ox"]
+    path = written(tmp_path, "a.txt", "a\tcat or\ttwo\na\tdog\n")  # lines
+    assert [x for _, x, _ in found(path, labelled=False)] == ["a\tcat or\ttwo", "a\tdog"]
+
+
 @pytest.mark.parametrize(
     ("source", "target", "where", "problem"),
     [
