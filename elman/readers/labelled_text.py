@@ -25,7 +25,9 @@ def read_labelled_text(path: Path, how: Reading) -> Iterator[Example]:
         files        FOLDER/LABEL.txt, one text a line
         fasttext     a line is "__label__LABEL text"
         label-first  a line is "LABEL text"
-        lines        a line is a text without a label; an empty one stands for itself
+        lines        a line is a text without a label
+
+    Where no labels are needed, an empty line of the last three stands for itself.
 
     Without a form the name tells: .csv, .tsv, .jsonl, .parquet; a folder holds folders or files; other files are
     fastText if their first line begins so, else label-first, or lines where no labels are needed.
@@ -54,8 +56,8 @@ def read_labelled_text(path: Path, how: Reading) -> Iterator[Example]:
     elif form == "lines":
         yield from (Example(f"{path}:{number}", text.strip() or EMPTY) for number, text in lines(path, how))
     else:
-        for where, text in _texts(path, how):
-            yield from _of_line(where, text, form, how)
+        for number, text in lines(path, how):
+            yield from _of_line(f"{path}:{number}", text.strip(), form, how)
 
 
 def _form(path: Path, how: Reading) -> str:
@@ -71,10 +73,10 @@ def _form(path: Path, how: Reading) -> str:
         return "folders" if any(entry.is_dir() for entry in _inside(path)) else "files"
     if form := form_of(path):
         return form
-    if not how.labelled:
-        return "lines"
     first = next((text for text in looked_at(path, how) if text.strip()), "")
-    return "fasttext" if first.lstrip().startswith(MARK) else "label-first"
+    if first.lstrip().startswith(MARK):
+        return "fasttext"
+    return "label-first" if how.labelled else "lines"
 
 
 def _inside(folder: Path) -> list[Path]:
@@ -129,6 +131,10 @@ def _whole(file: Path, how: Reading) -> str | None:
 
 
 def _of_line(where: str, text: str, form: str, how: Reading) -> Iterator[Example]:
+    if not text:
+        if not how.labelled:
+            yield Example(where, EMPTY)
+        return
     label, rest = [*re.split(r"[ \t]", text, maxsplit=1), ""][:2]
     if form == "fasttext":
         if not label.startswith(MARK) or label == MARK:

@@ -89,6 +89,9 @@ def test_without_labels_lines_are_texts_and_tables_need_no_label_column(tmp_path
     found = list(read_labelled_text(tmp_path / "a.txt", how))
     assert [(e.x, e.y) for e in found] == [("good day", None), ("", None), ("bye", None)]
     assert [is_empty(e) for e in found] == [False, True, False]
+    (tmp_path / "a.txt").write_text("__label__a good day\n\n__label__b bye\n", encoding="utf-8")  # no word of a text
+    found = list(read_labelled_text(tmp_path / "a.txt", how))
+    assert [(e.x, e.y) for e in found] == [("good day", "a"), ("", None), ("bye", "b")]
     (tmp_path / "a.csv").write_text("text\ngood day\n", encoding="utf-8")
     assert [(e.x, e.y) for e in read_labelled_text(tmp_path / "a.csv", how)] == [("good day", None)]
 
