@@ -38,7 +38,7 @@ def read_labelled_text(path: Path, how: Reading) -> Iterator[Example]:
 
     Raises:
         MissingInputError, DataError, StorageError: something cannot be read or used.
-        UsageError: an unknown form or column.
+        UsageError: an unknown form or column, or lines where labels are needed.
     """
     how.known_columns("text", "label", "group", "part")
     form = _form(path, how)
@@ -68,6 +68,11 @@ def _form(path: Path, how: Reading) -> str:
     if how.form != "auto":
         if path.is_dir() != (how.form in ("folders", "files")):
             raise DataError(f"{path}: must be a {'file' if path.is_dir() else 'folder'} for format {how.form}")
+        if how.form == "lines" and how.labelled:
+            raise UsageError(
+                f"format: must be one that says labels; got 'lines', which have none, for {path}",
+                f"with labels in it, its format is one of {', '.join(FORMS[1:-1])}",
+            )
         return how.form
     if path.is_dir():
         return "folders" if any(entry.is_dir() for entry in _inside(path)) else "files"

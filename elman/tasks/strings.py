@@ -71,11 +71,12 @@ class Strings(SupervisedTask[StringsOptions]):
         Where nobody names a class, all strings are of one. Where strings are to be written, a line without more is the
         name of a class.
         """
-        for found in read_labelled_text(path, how if how.form != "auto" else replace(how, labelled=False)):
+        named = how.form not in ("auto", "lines")
+        for found in read_labelled_text(path, how if named else replace(how, labelled=False)):
             if is_empty(found) and how.labelled:
                 continue
-            named = ANY if found.y is None and how.labelled else found.y
-            x, y = (found.x, None) if named is None else (named, found.x)
+            name = ANY if found.y is None and how.labelled else found.y
+            x, y = (found.x, None) if name is None else (name, found.x)
             yield replace(found, x=x, y=y)
 
     def fit(self, examples: Sequence[Example], config: StringsOptions) -> dict[str, Any]:

@@ -196,6 +196,7 @@ def refusals() -> list[tuple[Callable[[Path], Path], Reading, type[Exception], s
             DataError,
             "must be a folder for format folders",
         ),
+        (lambda folder: written(folder, "fasttext"), Reading(form="lines"), UsageError, "must be one that says labels"),
         (lambda folder: written(folder, "files"), Reading(form="csv"), DataError, "must be a file for format csv"),
         (lambda folder: written(folder, "csv"), Reading(encoding="utf-9"), UsageError, "got 'utf-9'"),
         (
