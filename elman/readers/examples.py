@@ -104,7 +104,8 @@ class Reading:
         notes: Gets what people should know of data that can be used all the same.
         purpose: What for. Columns of parts and groups must be there where it is training; groups have no meaning
             elsewhere, parts none for predictions.
-        asked: Of the columns, those named for this reading; the others are of the data that a model was trained on.
+        asked: Of the columns, those named for this reading, and "format" where it is; the others are of the data that a
+            model was trained on.
         folder: Where the paths in a manifest count from; without it, from the manifest's own folder.
     """
 

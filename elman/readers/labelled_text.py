@@ -65,7 +65,7 @@ def _form(path: Path, how: Reading) -> str:
         raise UsageError(f"format: must be one of {', '.join(FORMS)}; got {how.form!r}{nearest(how.form, FORMS)}")
     if not path.exists():
         raise MissingInputError(f"{path}: data must exist; got none", "check the path and the working folder")
-    if how.form != "auto":
+    if how.form != "auto" and not _is_of_training(how):
         if path.is_dir() != (how.form in ("folders", "files")):
             raise DataError(f"{path}: must be a {'file' if path.is_dir() else 'folder'} for format {how.form}")
         if how.form == "lines" and how.labelled:
@@ -82,6 +82,11 @@ def _form(path: Path, how: Reading) -> str:
     if first.lstrip().startswith(MARK):
         return "fasttext"
     return "label-first" if how.labelled else "lines"
+
+
+def _is_of_training(how: Reading) -> bool:
+    """Whether a form is that of the lines with labels that a model was trained on; what it answers needs none."""
+    return how.purpose == "predict" and how.form in ("fasttext", "label-first") and "format" not in how.asked
 
 
 def _inside(folder: Path) -> list[Path]:

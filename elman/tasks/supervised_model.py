@@ -90,10 +90,11 @@ class SupervisedModel:
         """Return how data is read: as the training data was, but for these options of ReadingOptions."""
         config: SupervisedOptions = self.setting.config
         given = dict(options or {})
-        asked = given.get("column", {})
-        given["column"] = {**config.column, **asked}
+        columns = given.get("column", {})
+        asked = frozenset(columns) | ({"format"} & given.keys())
+        given["column"] = {**config.column, **columns}
         how = config.model_copy(update=given).reading(labelled)
-        return replace(how, purpose="measure" if labelled else "predict", asked=frozenset(asked))
+        return replace(how, purpose="measure" if labelled else "predict", asked=asked)
 
     def search(self, **options: Any) -> None:
         """Set how answers are searched for; see elman.search_options.

@@ -229,3 +229,20 @@ def test_training_alone_forgets_words(tmp_path: Path) -> None:
     assert problem.model.encoder.inputs.forgetting is not None
     task = TextClassification()
     assert task.network(problem.setting, 0).encoder.inputs.forgetting is None
+
+
+@pytest.mark.parametrize(("form", "mark"), [("label-first", ""), ("fasttext", "__label__")])
+def test_the_form_of_lines_with_labels_is_that_of_training(form: str, mark: str, tmp_path: Path) -> None:
+    """New texts have no label, whose place their first word would take."""
+    (tmp_path / "d.txt").write_text(f"{mark}a good film\n{mark}b bad film\n" * 5, encoding="utf-8")
+    config = TextClassificationOptions(**SMALL, format=form)
+    TASKS["text-classification"].problem(tmp_path / "d.txt", config, 0, tmp_path).save_model(tmp_path / "model")
+    (tmp_path / "new.txt").write_text("good film\nbad\n", encoding="utf-8")
+    model = load(tmp_path / "model")
+    assert isinstance(model, SupervisedModel)
+    for path, given, texts in (
+        ("new.txt", {}, ["good film", "bad"]),
+        ("d.txt", {"format": form}, ["good film", "bad film"] * 5),
+    ):
+        assert [e.x for e in model.read(tmp_path / path, model.reading(given, labelled=False))] == texts
+    assert model.evaluate(tmp_path / "d.txt")["examples"] == 10
