@@ -14,7 +14,8 @@ from elman.cli.output import write_json, write_line
 from elman.cli.precision import BOUND_HELP, PRECISION_HELP, accept, checked_precision, precision_options
 from elman.cli.verbs import json_option, refuse
 from elman.errors import DataError, UsageError
-from elman.readers.small_text import read_text
+from elman.readers.fasta import fasta_text, is_fasta
+from elman.readers.small_text import check_input, read_text
 
 MODEL = click.argument("model", type=click.Path(path_type=Path))
 LINES_LIMIT = 64 << 20
@@ -104,9 +105,9 @@ next(option for option in sample.params if option.name == "output").opts.append(
 @precision_options
 @json_option
 def score(model: Path, file: str, steps: bool, precision: str | None, loss_bound: float | None, as_json: bool) -> None:
-    """Give the probability of every line of FILE (- for stdin) under MODEL, in nats."""
+    """Give the probability of every line of FILE (- for stdin), or sequence of FASTA, under MODEL, in nats."""
     chosen = checked_precision(precision, loss_bound)
-    lines = io.StringIO(read_text(file, LINES_LIMIT), newline=None)  # as training reads them: U+2028 ends no line
+    lines = io.StringIO(_text_of(file), newline=None)  # as training reads them: U+2028 ends no line
     sentences = [line.rstrip("\n") for line in lines if line.strip()]
     if not sentences:
         raise DataError(f"{'stdin' if file == '-' else file}: must have at least one line of text; got none")
@@ -135,6 +136,19 @@ def require_language_model(where: str, model: Path, hint: str) -> None:
     task = task_of(model)
     if task.name != "language-model":
         raise UsageError(f"{where}: {model} must be a language model; it is of {task.name}", hint)
+
+
+def _text_of(file: str) -> str:
+    """The text of a file, or of stdin for "-"; of a FASTA file by its name, a sequence a line, as training reads it."""
+    if not is_fasta(Path(file)):
+        return read_text(file, LINES_LIMIT)
+    check_input(Path(file))
+    held: list[str] = []
+    for piece in fasta_text(Path(file)):
+        held.append(piece)
+        if sum(map(len, held)) > LINES_LIMIT:
+            raise DataError(f"{file}: must have sequences of at most {LINES_LIMIT} letters in all; got more")
+    return "".join(held)
 
 
 def _score_lines(rows: list[dict[str, Any]]) -> list[str]:

@@ -295,6 +295,14 @@ def test_score_as_text_has_a_line_for_each_sentence(elman: Elman, model: Path, t
     assert [line.split("\t")[-1] for line in lines] == ["TEXT", "the dog", "the fox"]
 
 
+def test_score_reads_sequences_of_fasta_as_training_does(elman: Elman, model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "two.fa"
+    path.write_text(">first of two\nACGT\nacg\n\n>second\nTTT\n", encoding="ascii")
+    lines = elman("score", model, path).out.splitlines()
+    assert [line.split("\t")[-1] for line in lines] == ["TEXT", "ACGTACG", "TTT"]
+    assert "did you mean 'two.fa'?" in elman("score", model, tmp_path / "to.fa").err
+
+
 def test_inspect_shows_model_and_run(elman: Elman, model: Path) -> None:
     code, out, err = elman("inspect", model)
     assert (code, err) == (0, "")
