@@ -11,6 +11,8 @@ from typing import Any
 from elman.diagnosis.picture import plain, room
 from elman.storage import make_folder, storing, write_file
 
+_MOST_NAMED = 200  # tokens of a side; the picture of a book would take all memory
+
 
 @dataclass(frozen=True)
 class Look:
@@ -51,16 +53,24 @@ def draw_looks(looks: Sequence[Look], folder: Path) -> list[Path]:
 def _heat_map(look: Look) -> Any:
     from matplotlib.figure import Figure
 
-    beside, below = (room(tokens) for tokens in (look.said, look.read))
-    size = 1.0 + beside + 0.32 * len(look.read), 0.8 + below + 0.28 * len(look.said)
-    figure = Figure(figsize=size, layout="constrained")
+    named = [_named(tokens) for tokens in (look.read, look.said)]
+    below, beside = (room(names) for _, names in named)
+    width, height = (min(len(tokens), _MOST_NAMED) for tokens in (look.read, look.said))
+    figure = Figure(figsize=(1.0 + beside + 0.32 * width, 0.8 + below + 0.28 * height), layout="constrained")
     axes = figure.subplots()
     axes.imshow(look.shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(look.read)), [plain(token) for token in look.read], rotation=60, ha="right")
-    axes.set_yticks(range(len(look.said)), [plain(token) for token in look.said])
+    axes.set_xticks(*named[0], rotation=60, ha="right")
+    axes.set_yticks(*named[1])
     axes.set_xlabel("read")
     axes.set_ylabel("written")
     return figure
+
+
+def _named(tokens: Sequence[str]) -> tuple[range, list[str]]:
+    """Places and names along a side; none where they are too many."""
+    if len(tokens) > _MOST_NAMED:
+        return range(0), []
+    return range(len(tokens)), [plain(token) for token in tokens]
 
 
 def write_looks(looks: Sequence[Look], path: Path) -> Path:

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import sacrebleu
 import torch
+from matplotlib.image import imread
 
 from elman.cli import main
 from elman.errors import UsageError
 from elman.readers.pairs import read_pairs
 from elman.tasks import TASKS, load
+from elman.tasks.attention_picture import Look, draw_looks
 from elman.tasks.supervised_model import SupervisedModel
 from elman.tasks.translation import TranslationOptions, TranslationTraining, look
 from elman.training import RunFolder, train
@@ -204,3 +206,12 @@ def test_a_picture_shows_the_subwords_that_were_written(tmp_path: Path) -> None:
     for chosen in answer["n_best"]:
         seen = look(model, "abc", {**chosen, "n_best": answer["n_best"]})
         assert list(seen.said) == list(chosen["text"]) and len(seen.shares) == len(chosen["text"])
+
+
+def test_the_picture_of_a_long_text_is_no_larger_than_one_can_look_at(tmp_path):
+    sizes = []
+    for count in (200, 3000):
+        long = Look("source", [("b", -1.0)], ["a$"] * count, ["b"], [[1 / count] * count])
+        (path,) = draw_looks([long], tmp_path)
+        sizes.append(imread(path).shape)
+    assert sizes[0] == sizes[1]
