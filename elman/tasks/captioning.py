@@ -176,7 +176,7 @@ class Captioning(SupervisedTask[CaptioningOptions]):
         return written(network, network.begin(x), len(x.values), beam, setting.codecs["words"], " ")
 
     def measure(self, answers: Sequence[Answer], truths: Sequence[Any]) -> dict[str, float]:
-        """Return BLEU against all captions of each image."""
+        """Return BLEU against all captions of each image, both in lower case."""
         references = [[" ".join(_words(caption)).lower() for caption in captions] for captions in truths]
         return {"bleu": bleu([answer["text"].lower() for answer in answers], references)}
 
