@@ -9,7 +9,7 @@ from pathlib import Path
 from elman.errors import DataError, MissingInputError, UsageError, nearest
 from elman.readers.examples import EMPTY, Example, Reading, shown
 from elman.readers.lines import lines, looked_at
-from elman.readers.tables import TABLES, Row, form_of, rows
+from elman.readers.tables import TABLES, Row, form_of, rows, text_of
 
 FORMS = ("auto", *TABLES, "folders", "files", "fasttext", "label-first", "lines")
 MARK = "__label__"
@@ -110,8 +110,7 @@ def _of_row(row: Row, how: Reading) -> Iterator[Example]:
     except DataError as error:
         how.rejects.take(row.where, error)
         return
-    named = None if label in (None, "") else str(label).strip()
-    yield Example(row.where, str(row.values[how.column("text")]).strip(), named, group, part)
+    yield Example(row.where, str(row.values[how.column("text")]).strip(), text_of(label) or None, group, part)
 
 
 def _of_folders(path: Path, how: Reading) -> Iterator[Example]:

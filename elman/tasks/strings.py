@@ -71,13 +71,19 @@ class Strings(SupervisedTask[StringsOptions]):
         Where nobody names a class, all strings are of one. Where strings are to be written, a line without more is the
         name of a class.
         """
-        named = how.form not in ("auto", "lines")
-        for found in read_labelled_text(path, how if named else replace(how, labelled=False)):
-            if is_empty(found) and how.labelled:
-                continue
-            name = ANY if found.y is None and how.labelled else found.y
-            x, y = (found.x, None) if name is None else (name, found.x)
-            yield replace(found, x=x, y=y)
+        labelled = how.form not in ("auto", "lines")
+        every = read_labelled_text(path, how if labelled else replace(how, labelled=False))
+        found = [example for example in every if not (is_empty(example) and how.labelled)]
+        named = any(example.y is not None for example in found)
+        for example in found:
+            if example.y is not None:
+                yield replace(example, x=example.y, y=example.x)
+            elif not how.labelled:
+                yield example
+            elif named:
+                how.rejects.refuse(example.where, "must have a label, as other strings have; got none")
+            else:
+                yield replace(example, x=ANY, y=example.x)
 
     def fit(self, examples: Sequence[Example], config: StringsOptions) -> dict[str, Any]:
         """Return the classes and the letters of the training strings."""

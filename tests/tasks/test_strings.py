@@ -12,8 +12,8 @@ import torch
 
 from elman.cells import cells
 from elman.cli import main
-from elman.errors import UsageError
-from elman.readers import Example, Reading
+from elman.errors import DataError, UsageError
+from elman.readers import Example, Reading, Rejects
 from elman.tasks import load
 from elman.tasks.generated import write_names
 from elman.tasks.strings import ANY, Strings, StringsOptions
@@ -43,6 +43,15 @@ def test_strings_of_one_file_are_of_one_class_and_those_to_write_are_classes(tmp
     assert read(tmp_path / "a.txt") == [(ANY, "red"), (ANY, "blue two")]
     assert read(tmp_path / "a.txt", labelled=False) == [("red", None), ("blue two", None)]
     assert read(tmp_path / "a.txt", form="lines") == [(ANY, "red"), (ANY, "blue two")]
+
+
+@pytest.mark.parametrize("label", ["", " "])
+def test_where_strings_have_classes_one_without_is_refused(tmp_path, label):
+    (tmp_path / "a.csv").write_text(f"text,label\nabba,red\nca,{label}\n")
+    with pytest.raises(DataError, match=r"a\.csv:3: must have a label, as other strings have; got none"):
+        read(tmp_path / "a.csv")
+    rejects = Rejects(skip=True)
+    assert read(tmp_path / "a.csv", rejects=rejects) == [("red", "abba")] and len(rejects) == 1
 
 
 def test_loss_counts_letters_and_the_end(tmp_path):
