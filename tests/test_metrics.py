@@ -38,6 +38,10 @@ def test_accuracy_confusion_and_f1_are_counted_one_by_one() -> None:
     assert confusion.macro_f1() == pytest.approx(sum(scores) / 3), "a class that nobody met has no part in the mean"
 
 
+def test_a_class_answered_as_often_as_it_is_true_has_its_part_in_the_mean() -> None:
+    assert Confusion.of("aabbc", "aabcb", "abc").macro_f1() == pytest.approx((1 + 1 / 2 + 0) / 3)
+
+
 def test_a_ratio_of_nothing_is_zero() -> None:
     nothing = Ratios(0, 0, 0)
     assert (nothing.precision, nothing.recall, nothing.f1) == (0.0, 0.0, 0.0)
@@ -78,8 +82,10 @@ def test_areas_have_no_value_without_both_classes() -> None:
     assert auprc(scores, ~none) == 1.0
     three = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.5, 0.4, 0.1]])
     assert areas(three, np.array([0, 1, 0]))["auroc"] == 1.0, "the class that nobody met has no part in the mean"
+    once = np.array([[0.3, 0.6, 0.1], [0.3, 0.6, 0.1], [0.2, 0.2, 0.6]])  # all wrong of class 0, all right of class 1
+    assert areas(once, np.array([1, 1, 0]))["auroc"] == 0.5, "a class that was true once has its part in the mean"
     assert math.isnan(areas(three, np.array([1, 1, 1]))["auprc"])
-    assert Confusion.of(["a", "a"], ["a", "b"], "ab").mcc() == 0.0
+    assert Confusion.of(["a", "a"], ["a", "b"], "ab").mcc() == Confusion.of(["a", "b"], ["a", "a"], "ab").mcc() == 0.0
 
 
 def test_errors_of_numbers_are_in_their_unit() -> None:
