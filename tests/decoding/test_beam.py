@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import pytest
@@ -113,6 +114,18 @@ def test_each_beginning_gets_what_it_gets_alone_in_any_order():
     alone = {table: found((table,), beam)[0] for table in range(6)}
     for tables in (tuple(range(6)), (5, 0, 3), (2, 2, 4)):
         assert found(tables, beam) == [alone[table] for table in tables]
+
+
+def test_coarse_logits_are_searched_in_at_least_float32():
+    def coarse(tokens: Tensor, state: Told) -> tuple[Tensor, Told]:
+        return torch.tensor([[2.0, 1.0, 0.5, 0.25]] * len(tokens), dtype=torch.bfloat16), state
+
+    total = math.log(sum(math.exp(logit) for logit in (2.0, 1.0, 0.5, 0.25)))
+    logs = {h.tokens: h.log_probability for h in search(coarse, beginnings(0), 1, END, Beam(50, longest=1))[0]}
+    assert logs == {
+        (): pytest.approx(0.25 - total, abs=1e-6),
+        **{(k,): pytest.approx(logit + 0.25 - 2 * total, abs=1e-6) for k, logit in enumerate((2.0, 1.0, 0.5))},
+    }
 
 
 def test_fewer_sequences_than_places_are_all_found():

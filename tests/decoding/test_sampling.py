@@ -82,6 +82,22 @@ def test_greedy_takes_the_most_probable() -> None:
     assert choose(logits, torch.tensor([0.99, 0.99]), Choice(greedy=True)).tolist() == [1, 0]
 
 
+def test_a_draw_on_the_border_of_two_shares_is_the_later_token_s() -> None:
+    logits = torch.zeros(3, 4)  # shares end at 0.25, 0.5, 0.75 and 1, to the bit
+    assert choose(logits, torch.tensor([0.0, 0.25, 0.75]), Choice()).tolist() == [0, 1, 3]
+    assert choose(logits, torch.tensor([0.0, 0.25, 0.75]), Choice(top_p=0.5)).tolist() == [0, 0, 1], "two reach 0.5"
+
+
+@pytest.mark.parametrize("coarse", [torch.bfloat16, torch.float32])
+def test_coarse_logits_are_drawn_from_in_full_precision(coarse: torch.dtype) -> None:
+    logits = torch.randn(1, 3000, generator=torch.Generator().manual_seed(0)).to(coarse)
+    cumulated = torch.softmax(logits.double(), 1).sort(descending=True, stable=True)
+    for place in (10, 1500, 2500):
+        border = cumulated.values[0, : place + 1].sum()
+        for shift, rank in ((-1e-12, place), (1e-12, place + 1)):
+            assert int(choose(logits, (border + shift).unsqueeze(0), Choice())) == int(cumulated.indices[0, rank])
+
+
 class Recorder:
     """A step that remembers its inputs and gives equal logits; its state counts the steps."""
 
@@ -99,6 +115,7 @@ def test_the_chosen_token_is_the_next_input() -> None:
     assert step.fed[:2] == [[4] * 3, [5] * 3]
     assert [list(row) for row in zip(*step.fed[2:], strict=True)] == [row[: len(step.fed) - 2] for row in written]
     assert all(len(row) == 7 for row in written)
+    assert [len(row) for row in generate(Recorder(), None, [4], 1, samples=2)] == [1, 1]
 
 
 def test_a_sample_depends_on_the_seed_and_its_number_only() -> None:
@@ -132,6 +149,10 @@ def test_a_finished_sample_stops_while_others_go_on() -> None:
         ),
         (lambda: generate(Recorder(), None, [], 3), "generate: the prompt must have at least one token; got none"),
         (lambda: generate(Recorder(), None, [1], 0), "generate: length and samples must be at least 1; got 0 and 1"),
+        (
+            lambda: generate(Recorder(), None, [1], 1, samples=0),
+            "generate: length and samples must be at least 1; got 1 and 0",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(make: Any, message: str) -> None:

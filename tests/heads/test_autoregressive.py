@@ -52,6 +52,15 @@ def test_every_label_but_the_first_hears_of_those_before_it():
     assert torch.equal(seen != 0, torch.ones(K, K).tril(-1).bool())
 
 
+@pytest.mark.parametrize(("labels", "units"), [(2, 1), (5, 4), (5, 7), (88, 256)])
+def test_every_unit_reads_some_labels_and_reaches_all_that_come_after_them(labels, units):
+    head = AutoregressiveBinaryHead(3, labels, units=units)
+    degrees = head.reads.sum(1)
+    assert torch.equal(degrees.unique(), torch.arange(1, labels)), "every degree from 1 to K - 1 has a unit"
+    assert torch.equal(head.reaches.sum(0), labels - degrees)
+    assert not head.S.any()
+
+
 def test_loss_is_the_sum_of_factors_by_a_loop():
     head = made()
     a, y = torch.randn(2, 4, 3, dtype=torch.float64), torch.randint(0, 2, (2, 4, K))
@@ -80,6 +89,15 @@ def test_draws_have_the_probabilities_of_the_loss():
     shares = torch.bincount(number, minlength=2**K) / count
     wanted = torch.exp(-head.steps(scores.expand(2**K, -1), all_answers())).detach()
     assert float((shares - wanted).abs().max()) < 5 * 0.5 / count**0.5
+
+
+def test_a_draw_is_one_of_each_factor_at_its_temperature():
+    head, count = made(), 200
+    scores = head(torch.randn(1, 3, dtype=torch.float64)).expand(count, -1)
+    uniforms = torch.rand(count, K, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    for temperature in (0.5, 1.0, 4.0):
+        drawn = head.draw(scores, uniforms, temperature)
+        assert torch.equal(drawn.bool(), uniforms < torch.sigmoid(head.logits(scores, drawn) / temperature))
 
 
 def test_independent_labels_draw_against_their_own_probability():

@@ -142,8 +142,13 @@ def test_a_wrong_sum_would_be_seen():
 def test_crf_refuses_rules_that_do_not_fit():
     with pytest.raises(ShapeError, match=r"bool of shape \(5, 5\); got torch.bool \(3, 3\)"):
         CrfHead(5, K, allowed=torch.ones(3, 3, dtype=torch.bool))
-    with pytest.raises(UsageError, match="must let some label begin"):
-        CrfHead(5, K, allowed=torch.zeros(5, 5, dtype=torch.bool))
+    for nothing in ((K, slice(0, K)), (slice(0, K), K + 1)):
+        allowed = torch.ones(K + 2, K + 2, dtype=torch.bool)
+        allowed[nothing] = False
+        with pytest.raises(UsageError, match="must let some label begin a sequence and some label end one"):
+            CrfHead(5, K, allowed=allowed)
+    with pytest.raises(ShapeError, match=r"got torch.float32 \(5, 5\)"):
+        CrfHead(5, K, allowed=torch.ones(5, 5))
 
 
 @pytest.mark.parametrize("constrained", [False, True])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from elman.errors import ShapeError, UsageError
-from elman.heads import IGNORED, BinaryHead, RegressionHead, SoftmaxHead
+from elman.heads import IGNORED, AutoregressiveBinaryHead, BinaryHead, CrfHead, CtcHead, RegressionHead, SoftmaxHead
 
 K = 4
 
@@ -234,3 +234,32 @@ def test_regression_refuses():
         RegressionHead(3).loss(torch.zeros(2, 1, 1), torch.zeros(2))
     with pytest.raises(UsageError, match="kind 'gaussian'"):
         RegressionHead(3).deviation(torch.zeros(2, 1, 1))
+
+
+# ---- coarse scores
+
+
+@pytest.mark.parametrize(
+    ("head", "targets"),
+    [
+        (SoftmaxHead(2, 6), torch.tensor([0, 5, 2])),
+        (SoftmaxHead(2, 6, label_smoothing=0.1), torch.tensor([0, 5, 2])),
+        (BinaryHead(2, 6), torch.eye(3, 6)),
+        (BinaryHead(2, 6, positive_weight=3.0), torch.eye(3, 6)),
+        (AutoregressiveBinaryHead(2, 2, units=4), torch.eye(3, 2)),
+        (RegressionHead(2, 3, kind="gaussian"), torch.eye(3)),
+        (CrfHead(2, 6), torch.tensor([[0, 5, 2]])),
+        (CtcHead(2, 5), (torch.tensor([[1, 5]]), torch.tensor([2]))),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_coarse_scores_cost_what_the_same_numbers_cost_in_float32(head, targets):
+    shape = {RegressionHead: (3, 3, 2), CrfHead: (1, 3, 6), CtcHead: (1, 3, 6)}.get(type(head), (3, 6))
+    coarse = (3 * drawn(*shape)).bfloat16()
+    found, wanted = head.loss(coarse, targets), head.loss(coarse.float(), targets)
+    assert torch.equal(found.mean, wanted.mean) and torch.equal(found.nats, wanted.nats)
+    if hasattr(head, "probabilities"):
+        assert torch.equal(head.probabilities(coarse), head.probabilities(coarse.float()))
+    if hasattr(head, "draw"):
+        uniforms = torch.rand(3, targets.shape[1])
+        assert torch.equal(head.draw(coarse, uniforms), head.draw(coarse.float(), uniforms))
