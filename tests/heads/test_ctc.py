@@ -124,6 +124,39 @@ def test_narrow_beam_keeps_its_width_and_is_never_better():
         assert found[0].log_probability <= exact.log_probability + 1e-12
 
 
+def slow_search(
+    logs: torch.Tensor, beam: PrefixBeam, table: torch.Tensor
+) -> dict[tuple[int, ...], tuple[float, float]]:
+    """The definition, path by path: of what the paths say at each step, the `width` of the highest scores are kept."""
+    alive: dict[tuple[int, ...], list[tuple[float, tuple[int, ...]]]] = {(): [(0.0, ())]}
+    for row in logs.tolist():
+        grown: dict[tuple[int, ...], list[tuple[float, tuple[int, ...]]]] = {}
+        for log, path in itertools.chain(*alive.values()):
+            for k, step in enumerate(row):
+                grown.setdefault(collapse((*path, k)), []).append((log + step, (*path, k)))
+        adds = {
+            said: beam.bonus * len(said)
+            + beam.weight * math.fsum(float(table[pair]) for pair in itertools.pairwise((0, *said)))
+            for said in grown
+        }
+        ranked = sorted(grown, key=lambda said: -(total(grown[said]) + adds[said]))
+        alive = {said: grown[said] for said in ranked[: beam.width]}
+    return {said: (total(paths), total(paths) + adds[said]) for said, paths in alive.items()}
+
+
+@pytest.mark.parametrize("width", [1, 2, 5])
+@pytest.mark.parametrize(("weight", "bonus"), [(0.0, 0.0), (0.0, 1.5), (0.7, 0.4)])
+def test_narrow_beams_follow_the_definition(width, weight, bonus):
+    for seed in range(4):
+        table, logs = logs_of(seed + 10, steps=K + 1), logs_of(seed)
+        beam = PrefixBeam(width, weight, bonus, Bigrams(table) if weight else None)
+        found = beam.search(logs, count=width)
+        wanted = slow_search(logs, beam, table)
+        assert [h.labels for h in found] == sorted(wanted, key=lambda said: -wanted[said][1])
+        for h in found:
+            assert (h.log_probability, h.score) == pytest.approx(wanted[h.labels], rel=1e-9)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_alignment_is_that_of_the_best_path(seed):
     logs = logs_of(seed)

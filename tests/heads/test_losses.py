@@ -236,7 +236,24 @@ def test_regression_refuses():
         RegressionHead(3).deviation(torch.zeros(2, 1, 1))
 
 
-# ---- coarse scores
+# ---- of all heads
+
+
+@pytest.mark.parametrize(
+    ("head", "shape", "targets"),
+    [
+        (SoftmaxHead(2, K), (1, K), torch.tensor([2])),
+        (BinaryHead(2, K), (1, K), torch.eye(1, K)),
+        (AutoregressiveBinaryHead(2, 2, units=2), (1, 4), torch.eye(1, 2)),
+        (RegressionHead(2), (1, 1, 1), torch.ones(1, 1)),
+        (CrfHead(2, K), (1, 1, K), torch.tensor([[2]])),
+        (CtcHead(2, K - 1), (1, 1, K), (torch.tensor([[2]]), torch.tensor([1]))),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_mean_of_one_item_is_what_it_costs(head, shape, targets):
+    loss = head.loss(drawn(*shape).float(), targets)
+    assert loss.items == 1 and loss.mean > 0 and torch.equal(loss.mean, loss.nats)
 
 
 @pytest.mark.parametrize(
