@@ -88,7 +88,7 @@ def test_softmax_names_a_class_that_does_not_exist(smoothing):
     head, lengths = SoftmaxHead(3, K, label_smoothing=smoothing), torch.tensor([2, 3])
     targets = torch.tensor([[0, 3, 99], [1, IGNORED, 2]])  # 99 is beyond its length
     assert head.loss(drawn(2, 3, K), targets, lengths).items == 4
-    for wrong in (4, -1):
+    for wrong in (4, 9, -1):
         targets[1, 2] = wrong
         message = rf"targets must be class numbers from 0 to 3, or IGNORED \(-100\); got {wrong} at targets\[1, 2\]"
         with pytest.raises(ShapeError, match=message):
