@@ -58,9 +58,10 @@ def test_softmax_leaves_out_what_is_beyond_a_length():
     assert found.items == alone.items == 4
 
 
-def test_softmax_of_nothing_costs_nothing():
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"class_weights": torch.ones(K)}])
+def test_softmax_of_nothing_costs_nothing(options):
     scores = drawn(1, 2, K).requires_grad_()
-    loss = SoftmaxHead(3, K).loss(scores, torch.full((1, 2), IGNORED))
+    loss = SoftmaxHead(3, K, **options).loss(scores, torch.full((1, 2), IGNORED))
     loss.mean.backward()
     assert (float(loss.mean.detach()), loss.items) == (0.0, 0)
     assert scores.grad is not None and not scores.grad.any()
@@ -76,6 +77,7 @@ def test_class_weights_are_no_part_of_what_is_saved():
         ({"label_smoothing": 1.0}, UsageError, "label_smoothing: must be from 0"),
         ({"class_weights": torch.ones(3)}, ShapeError, r"must have shape \(4,\), one a class; got \(3,\)"),
         ({"class_weights": torch.tensor([1.0, 0.0, 1.0, 1.0])}, UsageError, "must be finite and more than 0"),
+        ({"class_weights": torch.tensor([1.0, math.inf, 1.0, 1.0])}, UsageError, "must be finite and more than 0"),
     ],
 )
 def test_softmax_refuses(options, error, message):
@@ -228,8 +230,9 @@ def test_normal_finds_mean_and_deviation_of_a_sample():
 def test_regression_refuses():
     with pytest.raises(UsageError, match="did you mean 'quantile'"):
         RegressionHead(3, 1, kind="quantil")
-    with pytest.raises(UsageError, match="quantiles: must rise"):
-        RegressionHead(3, 1, kind="quantile", quantiles=(0.5, 0.1))
+    for quantiles in ((0.5, 0.1), (), (0.5, 0.5), (0.0, 0.5), (0.5, 1.0)):
+        with pytest.raises(UsageError, match="quantiles: must rise and lie between 0 and 1"):
+            RegressionHead(3, 1, kind="quantile", quantiles=quantiles)
     with pytest.raises(ShapeError, match=r"targets must have shape \(2, 1\); got \(2,\)"):
         RegressionHead(3).loss(torch.zeros(2, 1, 1), torch.zeros(2))
     with pytest.raises(UsageError, match="kind 'gaussian'"):
