@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from elman.architectures import FramePatterns, Numbers, Ragged, StepPatterns
+from elman.architectures import FramePatterns, Numbers, Places, Ragged, StepPatterns
 from elman.errors import UsageError
 
 LENGTHS = torch.tensor([5, 1, 3])
@@ -33,6 +35,18 @@ def test_step_patterns_are_their_sum() -> None:
             torch.testing.assert_close(found.values[row, t], total.clamp(min=0))
 
 
+def test_places_are_their_sines_and_cosines_of_each_sequence_s_own_length() -> None:
+    x, places = steps(), Places(Numbers(2), 3)
+    found = places(x)
+    assert found.values.shape == (3, 5, places.output_size) == (3, 5, 2 + 2 * 3) and found.lengths is LENGTHS
+    for row, length in enumerate(LENGTHS.tolist()):
+        torch.testing.assert_close(found.values[row, :length, :2], x.values[row, :length])
+        for t in range(1, length + 1):
+            angles = [2**k * math.pi * (t - 0.5) / length for k in range(3)]
+            wanted = [*map(math.sin, angles), *map(math.cos, angles)]
+            assert found.values[row, t - 1, 2:].tolist() == pytest.approx(wanted, abs=1e-6)
+
+
 def test_frame_patterns_are_torch_s_layer_by_layer() -> None:
     frames = torch.randint(0, 256, (3, 5, 7, 7, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     patterns = FramePatterns(7, 3, (4, 6)).double()
@@ -55,6 +69,27 @@ def test_motion_is_the_change_since_the_frame_before() -> None:
     torch.testing.assert_close(found[0, :, :4], pixels[0])
     torch.testing.assert_close(found[0, 1:, 4:], pixels[0, 1:] - pixels[0, :-1])
     assert not found[:, 0, 4:].any() and not found[1, 1:].any()
+
+
+def test_the_channels_of_change_stand_behind_those_of_the_frame_each_standardised_by_its_own_scale() -> None:
+    scale = [(100.0, 50.0), (20.0, 4.0)]
+    frames = torch.randint(0, 256, (1, 2, 2, 2, 2), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    found = FramePatterns(2, 2, (), motion=True, scale=scale)(Ragged(frames, torch.tensor([2])))
+    before, after = (
+        [[(v - mean) / by for v in frames[0, t, :, :, c].flatten().tolist()] for c, (mean, by) in enumerate(scale)]
+        for t in range(2)
+    )
+    change = [[b - a for a, b in zip(*pair, strict=True)] for pair in zip(before, after, strict=True)]
+    wanted = [value for channel in (*after, *change) for value in channel]
+    assert found.values[0, 1].tolist() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_dropout_of_frames_holds_one_mask_for_a_clip_in_training_only() -> None:
+    frames, patterns = torch.full((2, 4, 6, 6, 1), 255, dtype=torch.uint8), FramePatterns(6, 1, (), dropout=0.5)
+    found = patterns(Ragged(frames, torch.tensor([4, 4]))).values  # of ones: dropped, or scaled up
+    assert set(found.unique().tolist()) == {0.0, 2.0} and not torch.equal(found[0], found[1])
+    assert torch.equal(found, found[:, :1].expand_as(found))
+    assert bool((patterns.eval()(Ragged(frames, torch.tensor([4, 4]))).values == 1).all())
 
 
 def test_without_patterns_pixels_are_the_vector() -> None:

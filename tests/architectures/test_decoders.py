@@ -112,6 +112,23 @@ def test_without_attention_the_second_layer_adds_what_it_reads():
     torch.testing.assert_close(sum_of_both[:, :5] - said[:, :5], state.layers[0][0].c)
 
 
+@pytest.mark.parametrize("option", ["dropout", "input_dropout"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_dropout_acts_in_training_only_and_by_the_draw(kind, option):
+    model, plain = network(kind, **{option: 0.5}), network(kind)
+
+    def loss(number):
+        with drawing(0, number), torch.no_grad():
+            return float(model.loss(X, Y).nats)
+
+    wanted = float(plain.loss(X, Y).nats.detach())
+    assert loss(1) == loss(1) and len({loss(1), loss(2), wanted}) == 3
+    above = model.decoder.above
+    assert above is None or above.dropout == (0.5 if option == "dropout" and len(above.layers) > 1 else 0.0)
+    model.eval()
+    assert loss(1) == pytest.approx(wanted, rel=1e-12)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_parameter_learns(kind):
     model = network(kind, dropout=0.1, input_dropout=0.1, label_smoothing=0.1)
