@@ -35,6 +35,29 @@ def test_training_lowers_the_loss(quick_path: Path) -> None:
     assert result.best["loss"] < 0.7 * before
 
 
+@pytest.mark.parametrize("norm", [None, 0.1])
+def test_the_steps_of_a_run_are_those_of_a_plain_loop(quick_path: Path, norm: float | None) -> None:
+    trained, plain = TinyProblem(), TinyProblem()
+    changes = {"optimizer": "sgd", "schedule": "constant", "learning_rate": 0.1, "clip_norm": norm}
+    run_tiny(quick_path / "run", problem=trained, steps=7, log_every=1, evaluate_every=9, checkpoint_every=9, **changes)
+    losses, carry = [], None
+    for step in range(7):
+        epoch, index = divmod(step, BATCHES)
+        with drawing(0, "train", epoch, index):
+            result = plain.loss(plain.batch(epoch, index), carry if index else None)
+        weights = list(plain.model.parameters())
+        slopes = torch.autograd.grad(result.loss, weights)
+        length = math.sqrt(sum(float(slope.square().sum()) for slope in slopes))
+        with torch.no_grad():
+            for weight, slope in zip(weights, slopes, strict=True):
+                weight -= 0.1 * slope * min(1.0, math.inf if norm is None else norm / length)
+        carry = {name: value.detach() for name, value in (result.carry or {}).items()}
+        losses.append(float(result.loss.detach()))
+    for one, other in zip(trained.model.parameters(), plain.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+    assert [record["loss"] for record in kinds(quick_path / "run", "train")] == pytest.approx(losses, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("budget", "steps", "reason"),
     [
