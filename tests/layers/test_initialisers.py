@@ -151,6 +151,23 @@ def test_forget_gates_are_found_by_what_they_do(name: str, signs: dict[str, floa
     assert forget_biases(elman.cells[name]) == signs
 
 
+@pytest.mark.parametrize(
+    ("update", "signs"),
+    [
+        ("h<t-1> * u + c", {"b": 1.0}),
+        ("c + (1 - u) * h<t-1>", {"b": -1.0}),
+        ("h<t-1> * (1 - u) + c", {"b": -1.0}),
+        ("(1 + u) * h<t-1> + c", {}),
+        ("(2 - u) * h<t-1> + c", {}),
+        ("u * c", {}),
+    ],
+)
+@pytest.mark.parametrize("gate", ["sigmoid", "hard_sigmoid", "tanh"])
+def test_a_gate_is_one_in_any_order_of_its_factors(update: str, gate: str, signs: dict[str, float]) -> None:
+    cell = Cell(f"u = {gate}(W [h<t-1>, x] + b)\nc = tanh(V x + b_c)\nh = {update}")
+    assert forget_biases(cell) == ({} if gate == "tanh" else signs)
+
+
 @pytest.mark.parametrize("name", ["lstm", "mgu", "gru", "gru_reset_after", "min_gru", "sru", "ugrnn"])
 def test_a_greater_forget_bias_is_a_longer_memory(name: str) -> None:
     """The state that is left of a large one after 20 steps without input grows with the bias, in every cell."""

@@ -11,6 +11,8 @@ from torch import nn
 from elman import Bidirectional, Recurrent, Stack
 from elman.errors import UsageError
 from elman.layers import activation_penalty
+from elman.layers.regularisers import drop
+from elman.randomness import drawing
 
 LENGTHS = [3, 6, 1]
 
@@ -158,6 +160,34 @@ def test_residual_of_padding_stays_zero() -> None:
         assert not x.grad[row, length:].any() and torch.isfinite(x.grad[row]).all()
 
 
+@pytest.mark.parametrize("locked", [False, True])
+def test_dropout_stands_between_layers_and_not_above_the_last(locked: bool) -> None:
+    stack, x = Stack.of("gru", 4, 5, layers=3, dropout=0.4, locked_dropout=locked, seed=0).double(), inputs()
+    with drawing(0, "x"):
+        y, _ = stack(x)
+    wanted = x
+    with drawing(0, "x"):
+        for n, layer in enumerate(stack.layers):
+            wanted = layer(wanted)[0]
+            wanted = drop(wanted, 0.4, f"between layers {n}", locked) if n < 2 else wanted
+    torch.testing.assert_close(y, wanted, atol=1e-12, rtol=1e-10)
+    stack.eval()
+    whole, state = stack(x)[0], None
+    for t in range(6):
+        said, state = stack.step(x[:, t], state)
+        torch.testing.assert_close(said, whole[:, t], atol=1e-12, rtol=1e-10)
+
+
+def test_single_steps_in_training_drop_what_each_draws() -> None:
+    stack, x = Stack.of("gru", 4, 5, layers=2, dropout=0.4, seed=0).double(), inputs()[:, 0]
+    with drawing(0, "x"):
+        first, second = stack.step(x)[0], stack.step(x)[0]
+    below = stack.layers[0].step(x)[0]
+    with drawing(0, "x"):
+        wanted = [stack.layers[1].step(drop(below, 0.4, "between layers 0"))[0] for _ in range(2)]
+    torch.testing.assert_close([first, second], wanted, atol=1e-12, rtol=1e-10)
+
+
 def test_penalty_formulas_over_ragged_outputs() -> None:
     y = torch.tensor([[[1.0, 2.0], [3.0, -1.0], [9.0, 9.0]], [[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]]])
     squares = (1 + 4 + 9 + 1 + 4 + 0 + 0 + 1 + 1 + 1) / 10
@@ -166,6 +196,8 @@ def test_penalty_formulas_over_ragged_outputs() -> None:
     torch.testing.assert_close(found.item(), 2 * squares + 0.5 * changes)
     assert activation_penalty(y, torch.tensor([1, 1]), beta=1.0).item() == 0.0
     assert activation_penalty(y).item() == 0.0
+    assert activation_penalty(y[:1, :2], beta=1.0).item() == pytest.approx((4 + 9) / 2)
+    assert activation_penalty(y[:, :1], beta=1.0).item() == 0.0
     full = activation_penalty(y, alpha=1.0).item()
     assert math.isclose(full, y.square().mean().item())
 

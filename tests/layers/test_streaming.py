@@ -50,6 +50,13 @@ def test_steps_equal_the_whole(name: str, options: dict[str, object], grad: bool
     assert steps.requires_grad == grad
 
 
+@pytest.mark.parametrize("grad", [False, True])
+def test_what_drops_in_training_has_no_part_in_a_stream(grad: bool) -> None:
+    layer, plain, x = build("lstm", variational_dropout=0.3, weight_drop=0.2).eval(), build("lstm"), inputs()
+    with torch.set_grad_enabled(grad):
+        torch.testing.assert_close(by_steps(layer, x)[0], plain(x)[0], atol=1e-12, rtol=1e-10)
+
+
 @pytest.mark.parametrize("name", CELLS)
 def test_two_halves_equal_the_whole_with_gradients(name: str) -> None:
     layer, x = build(name), inputs().requires_grad_()
