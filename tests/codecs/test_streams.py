@@ -10,6 +10,10 @@ from elman.codecs.streams import Streams
 from elman.errors import DataError
 
 
+def widths(streams: Streams) -> list[int]:
+    return [streams.batch(0, n)[0].shape[1] for n in range(streams.batches_per_epoch(0))]
+
+
 def whole(streams: Streams, epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
     batches = [streams.batch(epoch, n) for n in range(streams.batches_per_epoch(epoch))]
     return torch.cat([x for x, _ in batches], 1), torch.cat([y for _, y in batches], 1)
@@ -25,6 +29,13 @@ def test_batches_are_continuous_and_each_token_is_a_target_once(random_length: b
     assert torch.equal(targets, rows[:, 1:])
 
 
+@pytest.mark.parametrize(
+    ("count", "wanted"), [(2, [1]), (16, [15]), (17, [16]), (18, [16, 1]), (33, [16, 16]), (40, [16, 16, 7])]
+)
+def test_segments_have_their_length_and_the_last_what_is_left(count: int, wanted: list[int]) -> None:
+    assert widths(Streams(np.zeros(3 * count + 2, dtype=np.uint16), 3, 16)) == wanted
+
+
 def test_a_batch_is_a_function_of_seed_epoch_and_number() -> None:
     tokens = np.arange(1000, dtype=np.uint32)
     one, two = (Streams(tokens, 2, 16, random_length=True, seed=1) for _ in range(2))
@@ -36,11 +47,13 @@ def test_a_batch_is_a_function_of_seed_epoch_and_number() -> None:
 
 def test_random_lengths_stay_near_their_mean() -> None:
     streams = Streams(np.zeros(200_000, dtype=np.uint16), 1, 40, random_length=True, seed=0)
-    lengths = [streams.batch(0, n)[0].shape[1] for n in range(streams.batches_per_epoch(0) - 1)]
-    assert all(1 <= length <= 80 for length in lengths)
-    # One in twenty is drawn around 20, the rest around 40.
-    assert 37.5 < np.mean(lengths) < 40.5
-    assert min(lengths) < 28
+    lengths = np.array(widths(streams)[:-1])
+    # One in twenty is drawn around 20, the rest around 40, both with a deviation of 40 / 14; what is drawn is cut off.
+    short, usual = lengths[lengths < 30], lengths[lengths >= 30]
+    assert len(short) / len(lengths) == pytest.approx(0.05, abs=0.015)
+    assert (short.mean(), usual.mean()) == (pytest.approx(19.5, abs=0.8), pytest.approx(39.5, abs=0.2))
+    assert (short.std(), usual.std()) == (pytest.approx(40 / 14, abs=0.6), pytest.approx(40 / 14, abs=0.15))
+    assert set(widths(Streams(np.zeros(300, dtype=np.uint16), 1, 1, random_length=True))) == {1, 2}, "from 1 to 2 T"
 
 
 def test_a_text_too_short_for_its_streams_is_refused() -> None:
