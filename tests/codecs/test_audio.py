@@ -139,11 +139,31 @@ def test_normalisation_over_training_data_and_through_a_file() -> None:
     together = torch.cat([made(sound) for sound in sounds])
     assert torch.allclose(together.mean(dim=0), torch.zeros(40), atol=1e-4)
     assert torch.allclose(together.std(dim=0, correction=0), torch.ones(40), atol=1e-4)
+    fast = [recording(draws.normal(size=4000).astype(np.float32), 16_000)]
+    of_fast = SoundFeatures(RATE, normalisation="training").fit(fast)(fast[0])
+    assert torch.allclose(of_fast.mean(dim=0), torch.zeros(40), atol=1e-4), "statistics are of what is listened to"
+    silent = SoundFeatures(RATE, normalisation="training").fit([recording(np.zeros(800, dtype=np.float32))])
+    assert silent.deviations is not None and silent.deviations.tolist() == pytest.approx([1e-3] * 40)
     again = codecs_from_json(json.loads(json.dumps(codecs_to_json({"sound": made}))))["sound"]
     assert torch.equal(again(sounds[0]), made(sounds[0]))
     plain = SoundFeatures(RATE, bands=12, coefficients=12, form="mfcc")
     assert plain.fit(sounds) is plain
     assert codecs_from_json(codecs_to_json({"sound": plain}))["sound"].to_json() == plain.to_json()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"window": 0.001, "hop": 1 / RATE, "bands": 1},  # 8 samples, from each to the next
+        {"window": 0.032, "hop": 0.032, "bands": 64},  # 256 samples, which are their own transform
+        {"form": "mfcc", "coefficients": 1},
+        {"form": "mfcc", "coefficients": 40},
+    ],
+)
+def test_numbers_at_the_ends_of_their_range_are_taken(options: dict[str, object]) -> None:
+    made = SoundFeatures(RATE, **options)  # type: ignore[arg-type]
+    assert made.fourier_size == {0.001: 8, 0.032: 256}.get(made.window, 256), "the smallest power of 2"
+    assert made(recording(chirp())).shape == (made.steps(recording(chirp())), made.size)
 
 
 @pytest.mark.parametrize(

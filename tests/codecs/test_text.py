@@ -50,6 +50,20 @@ def test_subwords_decode_any_text(subwords: SubwordCodec, text: str) -> None:
     assert subwords.decode(subwords.encode(text)) == text
 
 
+@pytest.mark.parametrize("text", ["a\n\nb\u2028c\x85", "one\n", "\n", "x" * 70_000 + "\n" + "ab " * 40_000])
+def test_a_file_of_subwords_decodes_to_its_text(subwords: SubwordCodec, text: str, tmp_path: Path) -> None:
+    ids = np.concatenate(list(subwords.encode_file(write(tmp_path, text))))
+    assert subwords.decode(ids) == text
+
+
+def test_subwords_are_as_many_as_said_and_join_what_comes_often_enough() -> None:
+    assert SubwordCodec.of_texts([TEXT * 5], 263).size == 263
+    sizes = [SubwordCodec.of_texts(["ab ab"], 300, count).size for count in (1, 2, 3)]
+    assert sizes == [257, 257, 256], "two bytes are joined where they meet twice, or as often as asked for"
+    with pytest.raises(UsageError, match="must be at least 257 for subwords"):
+        SubwordCodec.of_texts([TEXT], 256)
+
+
 def test_size_and_count_limits_keep_the_most_frequent() -> None:
     words = TEXT.replace("\n", " <eos> ").split()
     assert WordCodec.build([words], vocabulary_size=4).tokens == ["<unk>", "<eos>", "the", "sat"]
