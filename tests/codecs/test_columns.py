@@ -108,8 +108,14 @@ def test_the_calendar_is_that_of_datetime() -> None:
     for at, hour, weekday in zip(times, calendar_of("hour", times), calendar_of("weekday", times), strict=True):
         when = at.astype(datetime)
         assert (hour.argmax(), weekday.argmax()) == (when.hour, when.weekday())
-    year = calendar_of("year", np.array(["2023-01-01", "2023-07-02T15", "2024-01-01"], "datetime64[us]"))
-    np.testing.assert_allclose(year, [[0, 0, 1, 1], [0, 0, -1, 1], [0, 0, 1, 1]], atol=0.01)
+    long_ago = np.array(["1969-12-28T23:59:59", "1901-02-03T04:05"], "datetime64[us]")  # a Sunday, and another one
+    hour, weekday = calendar_of("hour", long_ago), calendar_of("weekday", long_ago)
+    assert (hour.argmax(1).tolist(), weekday.argmax(1).tolist()) == ([23, 4], [6, 6])
+    assert (hour.shape, weekday.shape) == ((2, 24), (2, 7)) and bool((hour.sum(1) == 1).all())
+    at = np.array(["2023-01-01", "2023-04-02T06", "2023-07-02T15", "2024-01-01"], "datetime64[us]")
+    quarters = [[0, 0, 1, 1], [1, 0, 0, -1], [0, 0, -1, 1], [0, 0, 1, 1]]
+    np.testing.assert_allclose(calendar_of("year", at), quarters, atol=0.01)
+    assert [calendar_of(part, None).shape for part in ("hour", "weekday", "year")] == [(0, 24), (0, 7), (0, 4)]
     with pytest.raises(UsageError, match="calendar: must be hour, weekday or year; got 'moon'"):
         calendar_of("moon", times)
 
@@ -118,6 +124,8 @@ def test_parts_of_the_calendar_are_those_that_vary() -> None:
     assert calendar_parts([dates(100)]) == ("hour", "weekday")
     assert calendar_parts([dates(400, timedelta(days=1))]) == ("weekday", "year")
     assert calendar_parts([dates(60, timedelta(days=7)), dates(3, timedelta(days=7))]) == ("year",)
+    assert calendar_parts([dates(9)[[0, 1, 1]]]) == ("hour",), "two hours differ"
+    assert calendar_parts([dates(2, timedelta(days=1))]) == ("weekday",), "two days differ"
     assert calendar_parts([dates(9), None]) == calendar_parts([np.arange(9.0)]) == ()
 
 

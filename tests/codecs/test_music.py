@@ -90,7 +90,8 @@ def test_no_notes_are_a_roll_of_no_steps():
 
 
 def test_a_piano_roll_is_rebuilt_from_json():
-    assert PianoRoll.from_json(PianoRoll(3).to_json()).steps_per_beat == 3
+    for steps in (1, 3, 96):
+        assert PianoRoll.from_json(PianoRoll(steps).to_json()).steps_per_beat == steps
     for wrong in ({}, {"steps_per_beat": "4"}, {"steps_per_beat": 0}, {"steps_per_beat": 97}):
         with pytest.raises(ModelFileError, match="steps_per_beat"):
             PianoRoll.from_json(wrong)
