@@ -236,6 +236,23 @@ def test_log_probabilities_are_those_of_the_softmax() -> None:
     assert found[2, 3] == 0
 
 
+@pytest.mark.parametrize(("together", "piece"), [(32, 4096), (3, 4), (2, 1)])
+def test_what_follows_in_many_sequences_is_what_follows_in_each(
+    monkeypatch: pytest.MonkeyPatch, together: int, piece: int
+) -> None:
+    monkeypatch.setattr("elman.runtime.stepper._TOGETHER", together)
+    monkeypatch.setattr("elman.runtime.stepper._PIECE", piece)
+    model = model_of("gru", 20, 8, 16, 1)
+    sequences = [tokens_of(20, 1, length)[0].tolist() for length in (5, 1, 2, 9, 3, 2, 13, 8, 5)]
+    found = stepper_of(model).following(sequences)
+    for tokens, logs in zip(sequences, found, strict=True):
+        if len(tokens) == 1:
+            assert logs == []
+            continue
+        in_torch = torch.log_softmax(torch.from_numpy(logits_in_torch(model, np.array([tokens[:-1]]))).double(), dim=2)
+        np.testing.assert_allclose(logs, in_torch[0].gather(1, torch.tensor(tokens[1:])[:, None])[:, 0], atol=1e-5)
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("where", ["layers", "head", "bias", "embedding"])
@@ -243,20 +260,21 @@ def test_weights_that_are_no_numbers_are_refused(precision: str, value: float, w
     arrays = arrays_of(model_of("gru", 12, 8, 16, 1))
     weight = next(iter(arrays["layers"][0].weights.values())) if where == "layers" else arrays[where]
     weight.flat[-1] = value
-    with pytest.raises(DivergedError, match="layer 0: W" if where == "layers" else where):
+    with pytest.raises(DivergedError, match=f"{'layer 0: W' if where == 'layers' else where}.*; got {value}"):
         Stepper(**arrays, precision=precision)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_logits_that_are_no_numbers_are_refused(precision: str) -> None:
+@pytest.mark.parametrize("stream", [0, 1])
+def test_logits_that_are_no_numbers_are_refused(precision: str, stream: int) -> None:
     stepper = stepper_of(model_of("rnn", 12, 8, 16, 1), precision=precision)
     state = stepper.initial_state(3)
-    state[0]["h"][1, 5] = np.nan
-    with pytest.raises(DivergedError, match="stream 1"):
+    state[0]["h"][stream, 5] = np.nan
+    with pytest.raises(DivergedError, match=f"stream {stream}"):
         stepper.log_probabilities([[1], [1], [1]], [[1], [1], [1]], state)
     logits, _ = stepper.read([[1], [2]])
-    logits[1, 3] = np.nan
-    with pytest.raises(DivergedError, match="stream 1"):
+    logits[stream, 3] = np.nan
+    with pytest.raises(DivergedError, match=f"stream {stream}"):
         stepper.write(logits, stepper.initial_state(2), 1, draws_of(0, 2))
 
 
@@ -319,6 +337,8 @@ def test_options_that_do_not_fit() -> None:
         Stepper(**arrays, precision="int9")
     with pytest.raises(UsageError, match="at least one token"):
         Stepper(**arrays).generate([], 3)
+    with pytest.raises(UsageError, match="length and samples must be at least 1; got 3 and 0"):
+        Stepper(**arrays).generate([1], 3, samples=0)
     stepper = Stepper(**arrays)
     logits, state = stepper.read([[1], [2]])
     with pytest.raises(ShapeError, match="must be 2 streams"):
