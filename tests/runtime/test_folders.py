@@ -136,8 +136,17 @@ def test_no_other_library_is_imported(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == [other.sample(length=30, seed=2), other.score(["the cat"])[0].log_probability]
 
 
+def shake(network: torch.nn.Module) -> None:
+    """Give every parameter a value of its own: biases are zero at first, and could be left out or taken away."""
+    draws = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.2 * torch.randn(weight.shape, generator=draws))
+
+
 def write(folder: Path, network: torch.nn.Module, cell: str, **options: Any) -> Path:
-    """Save a network as a task by examples does."""
+    """Save a network, its parameters shaken, as a task by examples does."""
+    shake(network)
     config = {"task": "some-task", "model": options, "cell": describe_cell(cells[cell])}
     write_model_folder(folder, config, network.state_dict(), {"codecs.json": '{"labels": {"kind": "labels"}}'})
     return folder
@@ -166,8 +175,9 @@ def test_classes_of_token_sequences(tmp_path: Path, pooling: str, bidirectional:
         np.testing.assert_allclose(found, wanted.numpy(), atol=1e-5)
         np.testing.assert_allclose(shares, torch.softmax(wanted, 0).numpy(), atol=1e-5)
     assert model.scores([]) == []
-    with pytest.raises(ShapeError, match="from 0 to 19"):
-        model.scores([[20]])
+    for wrong in ([20], [3, 20], [20, 3], [3, -1], [0.5], [[1, 2]]):
+        with pytest.raises(ShapeError, match="from 0 to 19"):
+            model.scores([wrong])
     with pytest.raises(ShapeError, match="sequence 1"):
         model.scores([[1], []])
 
@@ -185,8 +195,12 @@ def test_numbers_at_each_step(tmp_path: Path) -> None:
     found = model.scores([x[:2].numpy(), x.numpy()])
     np.testing.assert_allclose(found[1], wanted.numpy(), atol=1e-5)
     np.testing.assert_array_equal(found[0], found[1][:2])
-    with pytest.raises(ShapeError, match=r"shape \(T, 3\)"):
-        model.scores([np.zeros((4, 2))])
+    for wrong in (np.zeros((4, 2)), np.zeros((0, 3)), np.zeros(3)):
+        with pytest.raises(ShapeError, match=r"shape \(T, 3\)"):
+            model.scores([wrong])
+    network.head.transitions = torch.nn.Parameter(torch.zeros(2))
+    with pytest.raises(ModelFileError, match=r"must hold tensors that elman\.runtime knows; got head\.transitions"):
+        runtime.load(write(tmp_path / "other", network, "lstm_peephole", hidden_size=9, layers=1))
 
 
 def test_probabilities_are_of_classes_only(tmp_path: Path) -> None:
@@ -205,6 +219,7 @@ def test_labels_at_each_step_whatever_pooling_the_options_hold(tmp_path: Path) -
     network = ManyToManyInStep(
         Numbers(4), lambda width: SoftmaxHead(width, 3), cell="gru", hidden_size=6, bidirectional=True, seed=1
     ).eval()
+    shake(network)
     x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         wanted = network(Ragged(x.unsqueeze(0), torch.tensor([5])))[0][0].numpy()  # (T, K)
@@ -216,6 +231,8 @@ def test_labels_at_each_step_whatever_pooling_the_options_hold(tmp_path: Path) -
         model = runtime.load(folder)
         assert isinstance(model, runtime.Network)
         np.testing.assert_allclose(model.scores([x.numpy()])[0], wanted, atol=1e-5)
+        shares = torch.softmax(torch.from_numpy(wanted), dim=1).numpy()
+        np.testing.assert_allclose(model.probabilities([x.numpy()])[0], shares, atol=1e-5)
 
 
 def layer_of(cell: str, input_size: int, hidden_size: int, reverse: bool = False) -> tuple[elman.Recurrent, Layer]:
@@ -267,7 +284,11 @@ def changed(folder: Path, **tensors: torch.Tensor | None) -> Path:
 @pytest.mark.parametrize(
     ("tensors", "error", "said"),
     [
-        ({"head__bias": torch.full((14,), torch.nan)}, DivergedError, "'head.bias' must hold finite numbers; got nan"),
+        (
+            {"head__bias": torch.tensor([0.0] * 13 + [torch.nan])},
+            DivergedError,
+            "'head.bias' must hold finite numbers; got nan",
+        ),
         ({"head__weight": torch.zeros(14, 15)}, ModelFileError, r"must have shape \(14, 16\); got \(14, 15\)"),
         ({"head__weight": None}, ModelFileError, "must hold tensor 'head.weight'; got none"),
         ({"head__bias": torch.zeros(14, dtype=torch.float64)}, ModelFileError, "type F32; got F64"),
