@@ -129,6 +129,26 @@ def test_dropout_acts_in_training_only_and_by_the_draw(kind, option):
     assert loss(1) == pytest.approx(wanted, rel=1e-12)
 
 
+@torch.no_grad()
+def test_what_an_encoder_says_is_dropped_before_it_is_looked_at():
+    model = network(dropout=0.5)
+    with drawing(0, "x"):
+        found = model.begin(X).memory.values
+    whole = model.eval().begin(X).memory.values
+    dropped = found == 0
+    assert 0.2 < float(dropped[0].double().mean()) < 0.8
+    torch.testing.assert_close(found, (2 * whole).masked_fill(dropped, 0.0))
+
+
+def test_the_vector_of_one_to_many_goes_where_it_is_said_to_go():
+    x = torch.eye(3, dtype=torch.float64)
+    for to_start, to_steps in ((True, True), (True, False), (False, True)):
+        model = one_to_many(to_start=to_start, to_steps=to_steps).eval()
+        state = model.begin(x)
+        assert (state.vector is None) == (not to_steps)
+        assert bool(state.layers[0][0].c.any()) == to_start
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_parameter_learns(kind):
     model = network(kind, dropout=0.1, input_dropout=0.1, label_smoothing=0.1)

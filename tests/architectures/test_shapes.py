@@ -71,23 +71,24 @@ def test_each_step_gets_what_it_gets_alone(bidirectional):
         torch.testing.assert_close(together[row, :length], network(alone(x, row))[0][0], rtol=1e-10, atol=1e-12)
 
 
-def test_poolings_are_their_definitions():
-    y = torch.randn(1, 5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("length", [1, 2, 4, 5])
+def test_poolings_are_their_definitions(length):
+    y = torch.randn(1, length, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     padded = torch.cat([y, torch.full((1, 2, 6), torch.nan, dtype=torch.float64)], dim=1)
     network = {kind: many_to_one(pooling=kind, bidirectional=True, hidden_size=3) for kind in POOLINGS}
-    found = {kind: network[kind].pooling(padded, torch.tensor([5]))[0] for kind in POOLINGS}
+    found = {kind: network[kind].pooling(padded, torch.tensor([length]))[0] for kind in POOLINGS}
     attention = network["attention"].pooling
     weights = torch.softmax(torch.tanh(y[0] @ attention.W.T + attention.b) @ attention.v, dim=0)
     expected = {
-        "last": torch.cat([y[0, 4, :3], y[0, 0, 3:]]),
+        "last": torch.cat([y[0, length - 1, :3], y[0, 0, 3:]]),
         "mean": y[0].mean(0),
         "max": y[0].max(0).values,
         "attention": (weights.unsqueeze(1) * y[0]).sum(0),
-        "centre": y[0, 2],
+        "centre": y[0, {1: 0, 2: 0, 4: 1, 5: 2}[length]],
     }
     for kind in POOLINGS:
         torch.testing.assert_close(found[kind], expected[kind], rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(attention.shares(padded, torch.tensor([5]))[0, :5], weights)
+    torch.testing.assert_close(attention.shares(padded, torch.tensor([length]))[0, :length], weights)
 
 
 @pytest.mark.parametrize("kind", POOLINGS)
@@ -283,6 +284,26 @@ def test_input_dropout_holds_over_a_sequence():
     assert torch.equal(numbers.eval()(Ragged(torch.ones(1, 2, 6), torch.tensor([2]))).values, torch.ones(1, 2, 6))
 
 
+@pytest.mark.parametrize("kind", ["tokens", "words"])
+def test_dropped_components_of_vectors_are_the_same_at_all_steps_of_a_sequence(kind):
+    x = Ragged(torch.full((3, 5), 2), torch.tensor([5, 5, 5]))
+    if kind == "tokens":
+        inputs = TokenVectors(V, 40, dropout=0.5, first=torch.ones(V, 40))
+    else:
+        inputs = WordsAndLetters(TokenVectors(V, 36, first=torch.ones(V, 36)), TokenVectors(5, 2), 2, dropout=0.5)
+        x = SpelledWords(x, Ragged(torch.tensor([[4]]), torch.tensor([1])), torch.zeros(3, 5, dtype=torch.int64))
+    with drawing(0, "x"):
+        found = inputs(x).values
+    assert torch.equal(found, found[:, :1].expand_as(found)) and not torch.equal(found[0], found[1])
+    assert set(found[:, :, :36].unique().tolist()) == {0.0, 2.0} and bool((found[:, :, 36:] == 0).any())
+    assert bool((inputs.eval()(x).values != 0).all())
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_dropout_of_an_encoder_stands_between_its_layers(layers):
+    assert Encoder(Numbers(2), "gru", 3, layers, dropout=0.3).recurrent.dropout == (0.3 if layers > 1 else 0.0)
+
+
 def test_spelled_words_are_spelled_once_and_stand_where_they_belong():
     words, letters = TokenVectors(V, 4, seed=1), TokenVectors(5, 3, seed=2)
     network = WordsAndLetters(words, letters, 2, seed=3).eval()
@@ -405,6 +426,10 @@ def test_stacked_frames_stand_side_by_side_and_padding_is_zero():
     assert torch.equal(y.values[0, :2].flatten(), x[0, :4].flatten())
     assert torch.equal(y.values[0, 2], torch.cat([x[0, 4], torch.zeros(3)]))
     assert torch.equal(y.values[1, 0], x[1, :2].flatten()) and not y.values[1, 1:].any()
+    for steps in (1, 2, 3, 4):  # as many as vectors have components, and others
+        made = StackedFrames(Numbers(3), 3)(Ragged(x[:1, :steps], torch.tensor([steps])))
+        assert made.lengths.tolist() == [(steps + 2) // 3] and made.values.shape == (1, (steps + 2) // 3, 9)
+        assert torch.equal(made.values.flatten()[: 3 * steps], x[0, :steps].flatten())
     whole = StackedFrames(Numbers(3), 1)(Ragged(x, torch.tensor([5, 2])))
     assert torch.equal(whole.values[0], x[0]) and whole.lengths.tolist() == [5, 2]
 
