@@ -9,6 +9,7 @@ from elman import Cell
 from elman.architectures import LanguageModel
 from elman.errors import ShapeError, UsageError
 from elman.heads import SoftmaxHead
+from elman.layers.regularisers import drop
 from elman.randomness import drawing
 
 V = 7
@@ -103,6 +104,20 @@ def test_dropout_is_drawn_by_function_and_in_training_only():
     assert not torch.equal(run("a"), run("b"))
     model.eval()
     assert torch.equal(run("a"), run("b"))
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_dropout_stands_between_layers_and_below_the_head(layers):
+    model, read = small(layers=layers, dropout=0.4), tokens()
+    with drawing(0, "x"):
+        found, _ = model(read)
+    y = model.embed(read)
+    with drawing(0, "x"):
+        for n, layer in enumerate(model.recurrent.layers):
+            y = drop(y, 0.4, f"between layers {n - 1}") if n else y
+            y, _ = layer(y)
+        wanted = model.head(drop(y, 0.4, "output dropout"))
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
 
 
 def test_output_dropout_acts_on_a_single_layer():

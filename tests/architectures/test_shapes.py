@@ -23,8 +23,10 @@ from elman.architectures import (
     TokenVectors,
     WordsAndLetters,
 )
+from elman.architectures.dense import Dense
 from elman.errors import ShapeError, UsageError
 from elman.heads import BinaryHead, CrfHead, CtcHead, RegressionHead, SoftmaxHead
+from elman.layers.regularisers import drop
 from elman.randomness import drawing
 
 V, K, LENGTHS = 9, 3, (4, 1, 6)
@@ -297,6 +299,22 @@ def test_dropped_components_of_vectors_are_the_same_at_all_steps_of_a_sequence(k
     assert torch.equal(found, found[:, :1].expand_as(found)) and not torch.equal(found[0], found[1])
     assert set(found[:, :, :36].unique().tolist()) == {0.0, 2.0} and bool((found[:, :, 36:] == 0).any())
     assert bool((inputs.eval()(x).values != 0).all())
+
+
+def test_plain_layers_drop_what_each_reads_and_what_the_last_says():
+    dense, x = Dense(6, (5, 4), 0.4, torch.Generator().manual_seed(0)), torch.rand(3, 6)
+    with torch.no_grad():
+        for bias in dense.biases:
+            bias.fill_(0.3)
+    with drawing(0, "x"):
+        found = dense(x)
+    y = x
+    with drawing(0, "x"):
+        for n in range(2):
+            y = (drop(y, 0.4, f"dense {n}") @ dense.weights[n].T + 0.3).clamp(min=0)
+        wanted = drop(y, 0.4, "dense 2")
+    torch.testing.assert_close(found, wanted)
+    assert not torch.equal(dense.eval()(x), found) and dense.output_size == 4
 
 
 @pytest.mark.parametrize("layers", [1, 2])
