@@ -93,6 +93,8 @@ CELLS = [
     "c = 0.5 * c<t-1> + elu(U x)\na = o * tanh(c)\no = sigmoid(W a<t-1> + R c + b)",
     "h = W_h^T h<t-1> - W_h h<t-1> * 0.3 + softplus(U x)",
     "g = 0.3\nh = -g h<t-1> * w + abs(U x) * sqrt(1 + h<t-1> * h<t-1>) + log(2 + cos(x)) + sin(h<t-1>)",
+    # Factors of one, and numbers on either side of every operation.
+    "h = 1 * tanh(W h<t-1> + U x) * 1 - h<t-1> / 1 * w + 1 / (1 + x * x) + max(0.1, x) - min(h<t-1> * 1, 2) + (1 - b)",
 ]
 
 
