@@ -111,10 +111,7 @@ class _Sweep:
         return target
 
     def _simplify(self, function: str, arguments: tuple[str, ...]) -> str | None:
-        numbers = [self.numbers.get(a) for a in arguments]
-        if function == "mul" and numbers[0] == 1:
-            return arguments[1]
-        if function in ("mul", "div") and numbers[1] == 1:
+        if function in ("mul", "div") and self.numbers.get(arguments[1]) == 1:
             return arguments[0]
         return None
 
