@@ -72,6 +72,8 @@ STRANGE = {
     "exchange": Cell("a = c<t-1>\nc = a<t-1> + U x"),
     # Values called as Elman calls derivatives: by h, and by a state before the step.
     "called_as_derivatives": Cell("d_h = tanh(W x + R d_h<t-1>)\nh = sigmoid(d_h) * h<t-1> + d_h * tanh(U x)"),
+    # Derivatives of parameters whose sum is one more derivative: u d and (1 - u) d, and d.
+    "shares_of_one": Cell("u = sigmoid(W x + b_u)\nc = tanh(U x + R h<t-1>)\nh = u * (c + b_1) + (1 - u) * (c + b_2)"),
     # More states than a cell of torch has.
     "three_states": Cell("a = tanh(W x + c<t-1>)\ns = sigmoid(U a + b * s<t-1>)\nc = s * a + a<t-1>"),
 }
