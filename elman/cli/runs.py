@@ -28,7 +28,7 @@ from elman.tasks.supervised_problem import REJECTS
 from elman.tasks.task import TaskProblem
 from elman.training import RunFolder, TrainingConfig, TrainingResult, reporter_for
 from elman.training import train as run_training
-from elman.training.checkpoint import Checkpoints
+from elman.training.checkpoint import Checkpoints, step_of
 from elman.training.curves import as_text, save_png
 from elman.training.gradients import at_precision
 from elman.training.run_folder import LOCK, RUN
@@ -189,7 +189,7 @@ def go_on(folder: Path, quiet: bool) -> dict[str, Any]:
 def newest_step(folder: Path) -> int | None:
     """Return the step of the newest whole checkpoint of a run; None when there is none."""
     path = Checkpoints(folder / "checkpoints", lambda _: None).newest()  # training warns of damaged ones
-    return None if path is None else int(path.name.removeprefix("step-"))
+    return None if path is None else step_of(path)
 
 
 def nothing_left(task: str, file: Path, training: TrainingConfig, reason: str) -> str:

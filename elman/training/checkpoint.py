@@ -126,9 +126,15 @@ class Checkpoints:
         """Return step and path of what is named like a checkpoint: newest first, replaced ones after their heirs."""
         found = []
         for path in self.folder.iterdir():
-            if match := _NAME.fullmatch(path.name):
-                found.append((int(match[1]), path))
+            if (step := step_of(path)) is not None:
+                found.append((step, path))
         return sorted(found, key=lambda item: (-item[0], item[1].name))
+
+
+def step_of(path: Path) -> int | None:
+    """Return the step of a checkpoint, whether replaced or not, by its name; None for the name of something else."""
+    match = _NAME.fullmatch(path.name)
+    return int(match[1]) if match else None
 
 
 def seal(folder: Path, step: int) -> None:

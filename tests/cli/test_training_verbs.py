@@ -318,6 +318,16 @@ def test_a_damaged_checkpoint_is_named(elman: Elman, model: Path, tmp_path: Path
     assert outcome.code == 65 and "optimizer.safetensors" in outcome.err and "DAMAGED" in outcome.out
 
 
+def test_a_run_killed_while_a_checkpoint_took_the_place_of_another_is_resumed(
+    elman: Elman, corpus: Path, tmp_path: Path
+) -> None:
+    train(elman, corpus, tmp_path / "run", "--steps", "3")
+    checkpoint = tmp_path / "run/checkpoints/step-000000003"
+    checkpoint.rename(checkpoint.with_name(checkpoint.name + ".replaced"))
+    outcome = elman("resume", tmp_path / "run")
+    assert outcome.code == 0 and "nothing is left to train" in outcome.err
+
+
 def test_diagnose_speaks_of_every_layer(elman: Elman, model: Path, tmp_path: Path) -> None:
     outcome = elman("diagnose", model, "--steps", "12", "--json", "--plot", tmp_path / "flow.png")
     found = json.loads(outcome.out)
