@@ -21,7 +21,7 @@ JUDGED_ELSEWHERE = ("files", "format_version", "library_name", "library_version"
 def inspect(folder: Path, as_json: bool) -> None:
     """Show what a model or run folder holds: sizes, verified hashes, equations, parameters, metrics, checkpoints.
 
-    Exit code 65 when something in it is damaged.
+    Exit code 65 when something in it is damaged or made by a newer Elman.
     """
     found = examine(folder)
     write_json(found) if as_json else write_line(_report(found))
@@ -30,6 +30,12 @@ def inspect(folder: Path, as_json: bool) -> None:
         raise ModelFileError(
             f"{folder}: every file must be as it was written; got {count} damaged: {'; '.join(found['damaged'])}",
             "restore what is damaged from a copy",
+        )
+    if newer := [row["name"] for row in found.get("run", {}).get("checkpoints", []) if row["newer"]]:
+        raise ModelFileError(
+            f"{folder}: every checkpoint must be of a format that this Elman reads; got {', '.join(newer)},"
+            " made by a newer Elman",
+            "upgrade with: pip install --upgrade elman",
         )
 
 
@@ -126,12 +132,14 @@ def _run(folder: Path, damages: list[str]) -> dict[str, Any]:
 
 
 def _checkpoint(path: Path, damages: list[str]) -> dict[str, Any]:
-    from elman.training.checkpoint import verify
+    from elman.training.checkpoint import NewerFormatError, verify
 
     size = sum(member.stat().st_size for member in path.iterdir() if member.is_file())
-    row = {"name": path.name, "bytes": size, "intact": True}
+    row: dict[str, Any] = {"name": path.name, "bytes": size, "intact": True, "newer": False}
     try:
         verify(path)
+    except NewerFormatError:
+        row |= {"intact": None, "newer": True}  # which of its files belong to it is unknown here
     except (ModelFileError, MissingInputError) as error:
         damages.append(error.message)
         row["intact"] = False
@@ -208,7 +216,7 @@ def _run_report(run: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _row(file: dict[str, Any]) -> list[str]:
-    state = "hash verified" if file["intact"] else "DAMAGED"
+    state = "of a newer Elman" if file.get("newer") else "hash verified" if file["intact"] else "DAMAGED"
     return [file["name"], f"{file['bytes']:,} bytes", file.get("sha256", "")[:12], state]
 
 

@@ -33,6 +33,10 @@ MANIFEST = "manifest.json"
 _NAME = re.compile(r"step-(\d{9,15})(\.replaced)?")
 
 
+class NewerFormatError(ModelFileError):
+    """A checkpoint that a newer Elman made: whole, as far as this one can tell, and not to be passed over."""
+
+
 class Checkpoints:
     """The checkpoints of one run, in one folder.
 
@@ -109,12 +113,31 @@ class Checkpoints:
             if path not in wanted:
                 self._remove(path)
 
+    def refuse_newer(self) -> None:
+        """Refuse to work beside a checkpoint of a newer format, which going on would leave behind and remove.
+
+        Raises:
+            NewerFormatError: there is one; the text names it.
+        """
+        for _, path in self._found():
+            if (path / MANIFEST).is_file():
+                try:
+                    _read_manifest(path / MANIFEST)
+                except NewerFormatError:
+                    raise
+                except ModelFileError:
+                    continue  # damaged, which is for `newest` to tell
+
     def newest(self) -> Path | None:
-        """Return the newest complete checkpoint, None if there is none; a damaged one is named in a warning."""
+        """Return the newest complete checkpoint, None if there is none; a damaged one is named in a warning.
+
+        Raises:
+            NewerFormatError: one of a newer Elman comes first.
+        """
         for _, path in self._found():
             try:
                 verify(path)
-            except StorageError:
+            except (StorageError, NewerFormatError):
                 raise
             except ElmanError as error:
                 self.warn(f"{path.name} is skipped: {error.message}")
@@ -159,6 +182,8 @@ def is_complete(path: Path) -> bool:
     """Return whether a checkpoint's manifest matches its files."""
     try:
         verify(path)
+    except NewerFormatError:
+        raise
     except (ModelFileError, MissingInputError):
         return False
     return True
@@ -169,6 +194,7 @@ def verify(path: Path) -> None:
 
     Raises:
         MissingInputError: no such folder.
+        NewerFormatError: made by a newer Elman.
         ModelFileError: not complete, or damaged; the text names the file and the reason.
     """
     if not path.is_dir():
@@ -190,7 +216,7 @@ def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(manifest, dict) or type(manifest.get("format_version")) is not int:
         raise ModelFileError(f"{path}: must be a manifest with a format_version; got something else")
     if manifest["format_version"] > FORMAT_VERSION:
-        raise ModelFileError(
+        raise NewerFormatError(
             f"{path}: format_version must be at most {FORMAT_VERSION};"
             f" got {manifest['format_version']}, made by a newer Elman",
             "upgrade with: pip install --upgrade elman",

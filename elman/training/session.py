@@ -168,6 +168,7 @@ class Session:
     def begin(self, resume: bool | Path) -> None:
         """Start anew, or put everything back as it was at a checkpoint."""
         remove_litter(self.checkpoints.folder)
+        self.checkpoints.refuse_newer()
         path = self._checkpoint_to_resume(resume)
         clock = Clock()
         if path is not None:

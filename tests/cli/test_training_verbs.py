@@ -318,6 +318,18 @@ def test_a_damaged_checkpoint_is_named(elman: Elman, model: Path, tmp_path: Path
     assert outcome.code == 65 and "optimizer.safetensors" in outcome.err and "DAMAGED" in outcome.out
 
 
+def test_a_checkpoint_of_a_newer_elman_is_not_called_damaged(elman: Elman, model: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(model, tmp_path / "copy"))
+    checkpoint = next(copy.glob("checkpoints/step-*"))
+    (checkpoint / "manifest.json").write_text('{"format_version": 2}')
+    outcome = elman("inspect", copy)
+    assert outcome.code == 65 and checkpoint.name in outcome.err and "pip install --upgrade elman" in outcome.err
+    assert "of a newer Elman" in outcome.out and "DAMAGED" not in outcome.out
+    assert json.loads(elman("inspect", "--json", copy).out)["damaged"] == []
+    outcome = elman("resume", copy)
+    assert outcome.code == 65 and checkpoint.name in outcome.err and "newer Elman" in outcome.err
+
+
 def test_a_run_killed_while_a_checkpoint_took_the_place_of_another_is_resumed(
     elman: Elman, corpus: Path, tmp_path: Path
 ) -> None:

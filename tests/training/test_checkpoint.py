@@ -70,8 +70,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: (folder / MANIFEST).write_text('{"format_version": 1, "format_version": 1}'),
         "twice",
     ),
-    "newer format": (rewrite_manifest(lambda m: m.update(format_version=2)), "newer Elman"),
 }
+to_newer_format = rewrite_manifest(lambda m: m.update(format_version=2, names="of which this Elman knows nothing"))
 
 
 @pytest.mark.parametrize("name", DAMAGES)
@@ -108,6 +108,30 @@ def test_a_damaged_checkpoint_named_by_path_is_an_error_never_replaced_by_anothe
     os.truncate(chosen / "optimizer.safetensors", 10)
     with RunFolder.open(quick_path / "run") as run, pytest.raises(ModelFileError, match=r"optimizer\.safetensors"):
         train(TinyProblem(), TrainingConfig(**CONFIG), run, resume=chosen)
+
+
+@pytest.mark.parametrize("step", [5, 8, 12])
+@pytest.mark.parametrize("chosen", [None, 5])
+def test_a_checkpoint_of_a_newer_elman_is_refused_by_name_and_never_removed(
+    quick_path: Path, step: int, chosen: int | None
+) -> None:
+    run_tiny(quick_path / "run", keep=20)
+    checkpoints = quick_path / "run/checkpoints"
+    newer = checkpoints / f"step-{step:09d}"
+    to_newer_format(newer)
+    before = sorted(checkpoints.rglob("*"))
+    resume = True if chosen is None else checkpoints / f"step-{chosen:09d}"
+    with RunFolder.open(quick_path / "run") as run, pytest.raises(ModelFileError, match=f"{newer.name}.*newer Elman"):
+        train(TinyProblem(), TrainingConfig(**{**CONFIG, "steps": 14, "keep": 1}), run, resume=resume)
+    assert sorted(checkpoints.rglob("*")) == before
+
+
+def test_a_checkpoint_of_a_newer_elman_does_not_make_way(checkpoints: Checkpoints) -> None:
+    to_newer_format(checkpoints.save(2, write_two_files))
+    for use in (checkpoints.newest, lambda: checkpoints.save(2, write_two_files)):
+        with pytest.raises(ModelFileError, match="newer Elman"):
+            use()
+    assert [path.name for path in checkpoints.folder.iterdir()] == ["step-000000002"]
 
 
 def test_resuming_from_an_older_checkpoint_by_path_leaves_the_later_ones_behind(quick_path: Path) -> None:
