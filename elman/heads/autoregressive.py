@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from elman.errors import ShapeError, UsageError
-from elman.heads.head import Head, Loss, check_yes_or_no, exact, real_rows
+from elman.errors import ShapeError
+from elman.heads.head import Head, Loss, check_size, check_yes_or_no, exact, real_rows
 from elman.randomness import generator
 
 
@@ -40,8 +40,8 @@ class AutoregressiveBinaryHead(Head):
     before: Tensor
 
     def __init__(self, input_size: int, labels: int, *, units: int = 256, seed: int = 0) -> None:
-        if labels < 2 or units < 1:
-            raise UsageError(f"autoregressive head: must have at least 2 labels and 1 unit; got {labels} and {units}")
+        check_size("AutoregressiveBinaryHead", "labels", labels, least=2)
+        check_size("AutoregressiveBinaryHead", "units", units)
         super().__init__(input_size, labels + units)
         self.labels, self.units = labels, units
         draws = generator(seed, "initialise", "autoregressive head")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.errors import ShapeError, UsageError
-from elman.heads.head import IGNORED, Head, Loss, check_yes_or_no, exact, real_rows
+from elman.heads.head import IGNORED, Head, Loss, check_size, check_yes_or_no, exact, real_rows
 
 
 class BinaryHead(Head):
@@ -23,10 +23,11 @@ class BinaryHead(Head):
         positive_weight: What a yes weighs in training against a no, more than 0.
 
     Raises:
-        UsageError: the weight is not a number above 0.
+        UsageError: labels are no whole number of at least 1, or the weight is not a number above 0.
     """
 
     def __init__(self, input_size: int, labels: int = 1, *, positive_weight: float = 1.0) -> None:
+        check_size("BinaryHead", "labels", labels)
         super().__init__(input_size, labels)
         if not 0 < positive_weight < float("inf"):
             raise UsageError(f"positive_weight: must be more than 0 and finite; got {positive_weight}")

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from elman.engines.ragged import without_padding
 from elman.errors import ShapeError, UsageError
-from elman.heads.head import IGNORED, Head, Loss, check_classes, check_form, check_steps, outside
+from elman.heads.head import IGNORED, Head, Loss, check_classes, check_form, check_size, check_steps, outside
 from elman.heads.linear_chain import Chain, best_paths, log_partition, marginals, path_scores, restricted
 
 FORBIDDEN = -1e4
@@ -25,7 +25,7 @@ class CrfHead(Head):
 
     Raises:
         ShapeError: `allowed` has another shape.
-        UsageError: `allowed` lets no sequence begin or end.
+        UsageError: labels are no whole number of at least 1, or `allowed` lets no sequence begin or end.
 
     Source: Lafferty, McCallum and Pereira 2001, "Conditional random fields"; on a recurrent network, Huang, Xu and Yu
         2015, "Bidirectional LSTM-CRF models for sequence tagging".
@@ -34,6 +34,7 @@ class CrfHead(Head):
     forbidden: Tensor
 
     def __init__(self, input_size: int, labels: int, *, allowed: Tensor | None = None) -> None:
+        check_size("CrfHead", "labels", labels)
         super().__init__(input_size, labels)
         self.labels = labels
         self.transitions = nn.Parameter(torch.zeros(labels, labels))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from elman.engines.ragged import without_padding
 from elman.errors import ShapeError
-from elman.heads.head import Head, Loss, check_form, check_steps, exact
+from elman.heads.head import Head, Loss, check_form, check_size, check_steps, exact
 
 BLANK = 0
 BLANK_BIAS = 3.0
@@ -30,10 +30,14 @@ class CtcHead(Head):
         input_size: Length of a.
         labels: K, the blank not counted.
 
+    Raises:
+        UsageError: labels are no whole number of at least 1.
+
     Source: Graves et al. 2006, "Connectionist temporal classification"; the loss is torch's.
     """
 
     def __init__(self, input_size: int, labels: int) -> None:
+        check_size("CtcHead", "labels", labels)
         super().__init__(input_size, labels + 1)
         self.labels = labels
         with torch.no_grad():
@@ -56,6 +60,10 @@ class CtcHead(Head):
             ShapeError: a label is not from 1 to K, a sequence has fewer steps than its target needs (see
                 `steps_needed`), or shapes, types or lengths do not fit.
         """
+        if not isinstance(targets, tuple | list) or len(targets) != 2:
+            raise ShapeError(
+                f"CtcHead: targets must be labels (B, U) and their lengths (B,); got {type(targets).__name__}"
+            )
         labels, counts = targets
         check_steps("CtcHead", scores)
         rows, steps = scores.shape[:2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from elman.engines.cpu.moment import unwatched
 from elman.engines.ragged import valid_steps
-from elman.errors import ShapeError
+from elman.errors import ShapeError, UsageError
 
 IGNORED = -100
 """A class number that counts nothing: padding, and what nobody labelled; a CRF sums over what could stand there."""
@@ -43,11 +44,13 @@ class Head(nn.Module, ABC):
         weight: Share this matrix (outputs, input_size) as W_y; None for a matrix of its own.
 
     Raises:
+        UsageError: a size is no whole number of at least 1.
         ShapeError: the shared matrix has another shape.
     """
 
     def __init__(self, input_size: int, outputs: int, *, bias: bool = True, weight: nn.Parameter | None = None) -> None:
         super().__init__()
+        check_size(type(self).__name__, "input_size", input_size)
         if weight is not None and tuple(weight.shape) != (outputs, input_size):
             raise ShapeError(
                 f"{type(self).__name__}: tied weights must have shape ({outputs}, {input_size}); "
@@ -70,6 +73,16 @@ class Head(nn.Module, ABC):
             targets: What they should have said; its form is the head's.
             lengths: (B,) steps of each sequence; None where scores have no steps or all T are real.
         """
+
+
+def check_size(where: str, name: str, value: object, least: int = 1) -> None:
+    """Check a size that a head is made with: torch would make one of no outputs, or say nothing of which is wrong.
+
+    Raises:
+        UsageError: it is no whole number, or less than `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise UsageError(f"{where}: {name} must be a whole number of at least {least}; got {value!r}")
 
 
 def exact(scores: Tensor) -> Tensor:
@@ -95,6 +108,18 @@ def check_steps(where: str, scores: Tensor) -> None:
         raise ShapeError(
             f"{where}: scores must be those of steps, (B, T, outputs); got shape {tuple(scores.shape)}",
             "one label of a whole sequence is the business of SoftmaxHead",
+        )
+
+
+def check_tensor(where: str, name: str, numbers: Tensor) -> None:
+    """Check that what should be a tensor is one.
+
+    Raises:
+        ShapeError: it is something else.
+    """
+    if not isinstance(numbers, Tensor):
+        raise ShapeError(
+            f"{where}: {name} must be a tensor; got {type(numbers).__name__}", f"use torch.as_tensor({name})"
         )
 
 
@@ -141,8 +166,9 @@ def check_yes_or_no(where: str, targets: Tensor, lengths: Tensor | None, *, may_
     Nothing is looked at where a compiler or a transform would have to follow.
 
     Raises:
-        ShapeError: one is not; the first is named.
+        ShapeError: they are no tensor, or one is not; the first is named.
     """
+    check_tensor(where, "targets", targets)
     if not unwatched((targets,)):
         return
     bad = (targets != 0) & (targets != 1)

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from elman.errors import ShapeError, UsageError, nearest
-from elman.heads.head import Head, Loss, exact, real_rows
+from elman.heads.head import Head, Loss, check_size, check_tensor, exact, real_rows
 
 KINDS = ("mse", "mae", "quantile", "gaussian")
+QUANTILES = (0.1, 0.5, 0.9)
 Kind = Literal["mse", "mae", "quantile", "gaussian"]
 
 
@@ -30,21 +31,27 @@ class RegressionHead(Head):
         input_size: Length of a.
         outputs: K.
         kind: Which loss.
-        quantiles: Each between 0 and 1, in rising order; for kind "quantile".
+        quantiles: Each between 0 and 1, in rising order; for kind "quantile", where None means 0.1, 0.5 and 0.9.
 
     Raises:
-        UsageError: an unknown kind, or quantiles that do not fit.
+        UsageError: an unknown kind, outputs that are no whole number of at least 1, or quantiles that do not fit.
 
     Source: quantile loss, Koenker and Bassett 1978; normal with both parameters learnt, Nix and Weigend 1994.
     """
 
     def __init__(
-        self, input_size: int, outputs: int = 1, *, kind: Kind = "mse", quantiles: Sequence[float] = (0.1, 0.5, 0.9)
+        self, input_size: int, outputs: int = 1, *, kind: Kind = "mse", quantiles: Sequence[float] | None = None
     ) -> None:
         if kind not in KINDS:
             raise UsageError(f"kind: must be one of {', '.join(KINDS)}; got {kind!r}{nearest(kind, KINDS)}")
+        if quantiles is not None and kind != "quantile":
+            raise UsageError(
+                f"quantiles: have an effect with kind 'quantile' only; got kind {kind!r}", "leave them out"
+            )
+        quantiles = QUANTILES if quantiles is None else quantiles
         if not quantiles or list(quantiles) != sorted(set(quantiles)) or not all(0 < q < 1 for q in quantiles):
             raise UsageError(f"quantiles: must rise and lie between 0 and 1; got {tuple(quantiles)}")
+        check_size("RegressionHead", "outputs", outputs)
         self.parts = {"quantile": len(quantiles), "gaussian": 2}.get(kind, 1)
         super().__init__(input_size, outputs * self.parts)
         self.outputs, self.kind, self.quantiles = outputs, kind, tuple(quantiles)
@@ -55,7 +62,12 @@ class RegressionHead(Head):
         return flat.reshape(*flat.shape[:-1], self.outputs, self.parts)
 
     def loss(self, scores: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Loss:
-        """Return the loss of scores (..., K, P) and targets (..., K)."""
+        """Return the loss of scores (..., K, P) and targets (..., K).
+
+        Raises:
+            ShapeError: targets are no tensor, or have another shape.
+        """
+        check_tensor("RegressionHead", "targets", targets)
         if scores.shape[:-1] != targets.shape:
             raise ShapeError(
                 f"RegressionHead: targets must have shape {tuple(scores.shape[:-1])}; got {tuple(targets.shape)}"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from elman.equations.expressions import Apply, Expression, Product, Symbol
 from elman.equations.output import OutputEquation
 from elman.errors import ShapeError, UsageError
-from elman.heads.head import IGNORED, Head, Loss, check_classes, check_form, exact, outside, real_rows
+from elman.heads.head import IGNORED, Head, Loss, check_classes, check_form, check_size, exact, outside, real_rows
 
 __all__ = ["IGNORED", "SoftmaxHead", "names_of"]
 
@@ -49,6 +49,7 @@ class SoftmaxHead(Head):
         label_smoothing: float = 0.0,
         class_weights: Tensor | None = None,
     ) -> None:
+        check_size("SoftmaxHead", "classes", classes)
         names = ("W_y", "b_y") if equation is None else names_of(equation)
         super().__init__(input_size, classes, bias=len(names) == 2, weight=tied)
         if not 0 <= label_smoothing < 1:

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from elman.tasks.supervised_model import SupervisedModel
 
 KINDS = ("forecasts", "low", "high")
-QUANTILES = (0.1, 0.5, 0.9)
 DEVIATIONS = 1.2816
 """So many deviations on both sides of its mean hold eight of ten values of a normal distribution."""
 
@@ -243,7 +242,7 @@ class SeriesRegression(SupervisedTask[SeriesRegressionOptions]):
         outputs = len(setting.codecs["targets"].names)
         return ManyToManyInStep(
             Numbers(setting.codecs["columns"].size, dropout=config.input_dropout),
-            partial(RegressionHead, outputs=outputs, kind=config.loss, quantiles=QUANTILES),
+            partial(RegressionHead, outputs=outputs, kind=config.loss),
             bidirectional=config.bidirectional,
             causal=True,
             dense=config.dense,

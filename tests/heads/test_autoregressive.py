@@ -122,7 +122,7 @@ def test_it_learns_what_independent_labels_cannot():
 
 
 def test_refusals():
-    with pytest.raises(UsageError, match="at least 2 labels"):
+    with pytest.raises(UsageError, match="labels must be a whole number of at least 2"):
         AutoregressiveBinaryHead(3, 1)
     with pytest.raises(ShapeError, match=r"targets must have shape \(2, 5\); got \(2, 4\)"):
         made().loss(torch.zeros(2, K + M, dtype=torch.float64), torch.zeros(2, 4))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -178,7 +179,7 @@ def test_losses_of_labels_can_be_mapped_over_examples():
 
 @pytest.mark.parametrize("kind", ["mse", "mae", "quantile", "gaussian"])
 def test_regression_loss_is_its_definition(kind):
-    head = RegressionHead(5, 2, kind=kind, quantiles=(0.2, 0.5, 0.9))
+    head = RegressionHead(5, 2, kind=kind, quantiles=(0.2, 0.5, 0.9) if kind == "quantile" else None)
     a = drawn(2, 3, 5)
     with torch.no_grad():
         head = head.double()
@@ -259,6 +260,35 @@ def test_the_mean_of_one_item_is_what_it_costs(head, shape, targets):
     assert loss.items == 1 and loss.mean > 0 and torch.equal(loss.mean, loss.nats)
 
 
+# ---- what cannot be meant
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, True, "3"])
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (SoftmaxHead, "classes"), (BinaryHead, "labels"), (CtcHead, "labels"), (CrfHead, "labels"),
+        (RegressionHead, "outputs"), (AutoregressiveBinaryHead, "labels"),
+    ],
+)  # fmt: skip
+def test_a_head_of_no_size_is_refused_by_name(head, name, size):
+    with pytest.raises(UsageError, match=f"{head.__name__}: {name} must be a whole number of at least"):
+        head(3, size)
+    with pytest.raises(UsageError, match=f"{head.__name__}: input_size must be a whole number of at least 1"):
+        head(size, 2)
+
+
+def test_sizes_may_be_numbers_of_numpy():
+    assert SoftmaxHead(3, np.int64(4)).weight.shape == (4, 3)
+
+
+@pytest.mark.parametrize("kind", ["mse", "mae", "gaussian"])
+def test_quantiles_without_effect_are_refused(kind):
+    with pytest.raises(UsageError, match=f"quantiles: have an effect with kind 'quantile' only; got kind '{kind}'"):
+        RegressionHead(3, kind=kind, quantiles=(0.1,))
+    assert RegressionHead(3, kind="quantile").quantiles == (0.1, 0.5, 0.9)
+
+
 @pytest.mark.parametrize(
     ("head", "targets"),
     [
@@ -283,3 +313,14 @@ def test_coarse_scores_cost_what_the_same_numbers_cost_in_float32(head, targets)
     if hasattr(head, "draw"):
         uniforms = torch.rand(3, targets.shape[1])
         assert torch.equal(head.draw(coarse, uniforms), head.draw(coarse.float(), uniforms))
+
+
+        (SoftmaxHead(3, 2), [0, 1]), (BinaryHead(3, 2), [[0, 1], [1, 1]]), (RegressionHead(3, 2), [[0.0, 1], [1, 1]]),
+        (AutoregressiveBinaryHead(3, 2), [[0, 1], [1, 1]]), (CtcHead(3, 2), [[0, 1], [1, 1]]),
+        (CtcHead(3, 2), torch.tensor([[0, 1], [1, 1]])),
+    ],
+)  # fmt: skip
+def test_lists_are_no_targets(head, targets):
+    scores = head(torch.zeros(2, 4, 3) if isinstance(head, CtcHead) else torch.zeros(2, 3))
+    with pytest.raises(ShapeError, match="must be"):
+        head.loss(scores, targets)
