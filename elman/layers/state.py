@@ -79,11 +79,24 @@ class State(Mapping[str, Tensor]):
         return self.map(lambda value: value.to(*args, **kwargs))
 
     def select(self, rows: Sequence[int] | Tensor) -> State:
-        """Return the given rows, in that order."""
+        """Return the given rows, in that order.
+
+        Args:
+            rows: Their numbers, those below 0 counted from the end; or (B,) of bool, True for a row to keep.
+
+        Raises:
+            ShapeError: there is no such row.
+        """
 
         def chosen(value: Tensor) -> Tensor:
             numbers = torch.arange(len(value), device=value.device)
-            return chosen_rows(value, numbers[torch.as_tensor(rows, device=value.device)])
+            try:
+                return chosen_rows(value, numbers[torch.as_tensor(rows, device=value.device)])
+            except (IndexError, TypeError, ValueError) as error:
+                raise ShapeError(
+                    f"select: rows must be numbers from 0 to {len(value) - 1}, or a bool tensor of shape "
+                    f"({len(value)},); got {rows!r}"
+                ) from error
 
         return self.map(chosen)
 

@@ -61,6 +61,12 @@ def test_select_takes_rows_in_the_order_asked() -> None:
     assert lstm_state().select(torch.tensor([True, False, True])).c.tolist() == [[0.0, 1.0], [4.0, 5.0]]
 
 
+@pytest.mark.parametrize("rows", [[5], [-4], [0.5], "ab", torch.tensor([True])])
+def test_select_refuses_rows_that_are_not_there(rows: object) -> None:
+    with pytest.raises(ShapeError, match="select: rows must be numbers from 0 to 2, or a bool tensor of shape"):
+        lstm_state().select(rows)  # type: ignore[arg-type]
+
+
 def test_reset_of_rows() -> None:
     rows = torch.tensor([False, True, False])
     state = lstm_state()
