@@ -6,6 +6,7 @@ from elman.engines.patterns import argument, factors, terms, updates
 from elman.equations import Cell
 from elman.equations.expressions import Apply, Expression, Number, Symbol
 from elman.errors import UsageError
+from elman.layers.initialisers import held
 
 
 def forget_biases(cell: Cell) -> dict[str, float]:
@@ -56,8 +57,10 @@ def forget_values(cell: Cell, bias: float) -> dict[str, float]:
         bias: What is added inside each gate; greater values keep the state for longer.
 
     Raises:
-        UsageError: the cell has no gate with a bias that multiplies a state.
+        UsageError: the cell has no gate with a bias that multiplies a state, or the bias is no number of float32.
     """
+    if held(bias) is None:
+        raise UsageError(f"forget_bias: must be a finite number, as float32 holds it; got {bias!r}")
     signs = forget_biases(cell)
     if not signs:
         names = ", ".join(cell.parameters(2, 2, dict.fromkeys(cell.free_sizes, 2))) or "no parameters"

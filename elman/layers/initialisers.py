@@ -90,7 +90,10 @@ def check_initialiser(where: str, value: str | float, dimensions: int = 2) -> No
     known = ", ".join(INITIALISERS)
     if not (isinstance(value, str) and value in INITIALISERS) and _number(value) is None:
         close = nearest(value, INITIALISERS) if isinstance(value, str) else ""
-        raise UsageError(f"{where}: must be a finite number, 'uniform:BOUND' or one of {known}; got {value!r}{close}")
+        raise UsageError(
+            f"{where}: must be a finite number, 'uniform:BOUND' or one of {known}; got {value!r}{close}",
+            "numbers must be such that float32 holds them, a bound at least 0" if _is_number(value) else None,
+        )
     if dimensions == 1 and value in MATRICES_ONLY:
         raise UsageError(
             f"{where}: {value!r} is for matrices; this parameter is a vector",
@@ -99,14 +102,24 @@ def check_initialiser(where: str, value: str | float, dimensions: int = 2) -> No
 
 
 def _number(value: str | float) -> float | None:
-    """A finite number, or the bound after "uniform:"; None for anything else."""
-    if isinstance(value, str) and not value.startswith("uniform:"):
-        return None
+    """A number that float32 holds, or the bound, at least 0, after "uniform:"; None for anything else."""
+    if not isinstance(value, str):
+        return held(value)
+    bound = held(value.removeprefix("uniform:")) if value.startswith("uniform:") else None
+    return bound if bound is not None and bound >= 0 else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) or str(value).startswith("uniform:")
+
+
+def held(value: str | float) -> float | None:
+    """Return a number that float32 holds; None for one that is not finite in it, or for something else."""
     try:
-        number = float(value.removeprefix("uniform:") if isinstance(value, str) else value)
-    except (TypeError, ValueError):
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) <= torch.finfo(torch.float32).max else None
 
 
 def initialise(

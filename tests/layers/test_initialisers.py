@@ -112,6 +112,10 @@ def test_seeded_values_leave_torchs_generator_alone() -> None:
          "uniform, identity, zeros, ones; got 'orthogonl'; did you mean 'orthogonal'?"),
         ({"W_r": "uniform:wide"}, "init['W_r']: must be a finite number, 'uniform:BOUND' or one of"),
         ({"W_r": math.nan}, "one of orthogonal, glorot, uniform, identity, zeros, ones; got nan"),
+        ({"W_r": 1e300}, "got 1e+300\n\nhint: numbers must be such that float32 holds them"),
+        ({"W_r": 10**400}, "init['W_r']: must be a finite number"),
+        ({"*": "uniform:-1"}, "init['*']: must be a finite number, 'uniform:BOUND'"),
+        ({"*": "uniform:1e39"}, "hint: numbers must be such that float32 holds them, a bound at least 0"),
         ({"*": "orthogonall"}, "init['*']: must be a finite number"),
         ({"b_r": "orthogonal"}, "init['b_r']: 'orthogonal' is for matrices; this parameter is a vector"),
         ({"b_r": "identity"}, "init['b_r']: 'identity' is for matrices; this parameter is a vector"),
@@ -188,5 +192,8 @@ def test_forget_bias_errors() -> None:
         "\n\n"
         "hint: set the parameter you mean by init={'b_...': 1.0}"
     )
+    for bias in (1e300, math.nan):
+        with pytest.raises(UsageError, match="forget_bias: must be a finite number, as float32 holds it; got"):
+            elman.Recurrent("lstm", 3, 4, forget_bias=bias)
     with pytest.raises(UsageError, match="forget_bias: must be left out where init sets b_f; it has no effect"):
         elman.Recurrent("lstm", 3, 4, forget_bias=1.0, init={"b_f": 2.0})
