@@ -10,10 +10,12 @@ training are timed in turns.
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +102,10 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, arguments: list[Any
     return time.perf_counter() - began
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Compare, time, print, write."""
+    about = (__doc__ or "").split("\n")[0]
+    argparse.ArgumentParser(prog="python -m benchmarks.accelerate_existing", description=about).parse_args(argv)
     torch.manual_seed(0)
     data = sentences(torch.Generator().manual_seed(1))
     vocab = vocabulary(data)

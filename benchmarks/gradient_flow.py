@@ -5,8 +5,9 @@ python -m benchmarks.gradient_flow     # writes docs/images/gradient_flow.png an
 
 from __future__ import annotations
 
+import argparse
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -57,8 +58,10 @@ def replace_table(page: str, new: str) -> str:
     return f"{before}{BEGIN}\n{new}\n{END}{rest.split(END)[1]}"
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure, draw, and write the table into the page."""
+    about = (__doc__ or "").split("\n")[0]
+    argparse.ArgumentParser(prog="python -m benchmarks.gradient_flow", description=about).parse_args(argv)
     torch.set_num_threads(1)
     start = {cell: look(cell, gates_open=False) for cell in CELLS}
     opened = {cell: look(cell, gates_open=True) for cell in CELLS}

@@ -8,6 +8,7 @@ target that is missed stays, and says by how much. Nothing is measured here.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -370,8 +371,10 @@ def put_between_marks(text: str, block: str, marks: tuple[str, str] = MARKS) -> 
     return f"{before}{begin}\n{block}\n{end}{after}"
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Write the page and the block."""
+    about = (__doc__ or "").split("\n")[0]
+    argparse.ArgumentParser(prog="python -m benchmarks.tables", description=about).parse_args(argv)
     found = load_all(FOLDER)
     if not found:
         raise SystemExit(f"tables: {FOLDER} must hold results; run python -m benchmarks.engine --preset targets")

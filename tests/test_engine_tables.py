@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import generation, tables
+from benchmarks import generation, gradient_flow, tables
 from benchmarks.cases import Case
 from elman.plans.native import available
 
@@ -84,6 +84,14 @@ def test_each_kind_of_processor_has_a_column_the_widest_first(tmp_path: Path) ->
     assert "| aim | avx512 | avx2 |" in table
     assert "| 1.15x | 0.80x, **0 of 1 met**; worst lstm 32x100x256 | 1.20x, met |" in table
     assert "weights in L2, against the LSTMCell loop | >= 6.00x | 90 % of the memory rate | 7.00x, met | not" in table
+
+
+@pytest.mark.parametrize("module", [tables, gradient_flow])
+def test_what_is_asked_for_help_helps(module: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        module.main(["--help"])
+    assert done.value.code == 0
+    assert f"usage: python -m {module.__name__}" in capsys.readouterr().out
 
 
 def test_only_what_stands_between_the_marks_is_replaced() -> None:
