@@ -100,12 +100,18 @@ class SupervisedModel:
         """Set how answers are searched for; see elman.search_options.
 
         Raises:
-            UsageError: an option that the answers of this task do not obey.
+            UsageError: an option that the answers of this task do not obey, or one that cannot be used as given.
         """
         idle = [name for name in options if name not in self.task.searching]
         if idle:
             raise UsageError(f"search: {', '.join(idle)} would have no effect on a model of {self.task.name}")
-        self.setting = replace(self.setting, search=SearchOptions(**options))
+        try:
+            self.setting = replace(self.setting, search=SearchOptions(**options))
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            name = "".join(f"{part}: " for part in wrong["loc"])
+            got = f"; got {options[str(wrong['loc'][0])]!r}" if wrong["loc"] else ""
+            raise UsageError(f"search: {name}{wrong['msg'].removeprefix('Value error, ')}{got}") from None
 
     def predict(self, inputs: Sequence[Any]) -> list[Answer]:
         """Return what the model says of raw inputs, each an `x` of the task's reader.

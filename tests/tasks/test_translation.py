@@ -101,6 +101,12 @@ def test_search_obeys_its_options(model: SupervisedModel) -> None:
             model.predict(["abcd"])
         with pytest.raises(UsageError, match="language_weight would have no effect on a model of translation"):
             model.search(language_weight=0.5)
+        for wrong, message in (
+            ({"beam": 0}, "search: beam: .*; got 0"),
+            ({"alpha": 1.0, "normalisation": "none"}, "search: alpha has an effect with a normalisation only"),
+        ):
+            with pytest.raises(UsageError, match=message):
+                model.search(**wrong)
     finally:
         model.search()
 
@@ -141,7 +147,7 @@ def test_parallel_files_are_read_for_training_validation_and_evaluation(tmp_path
     said = capsys.readouterr().err
     assert "must be SOURCE<tab>TARGET; got 1 parts" in said and "name the file of targets: --target" in said
     assert main([*train_it, "--test-target", str(sides["test.de"]), "-o", str(tmp_path / "other")]) == 2
-    assert "--test-target has an effect with test only" in capsys.readouterr().err
+    assert "--test-target has an effect with --test only" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
