@@ -218,4 +218,6 @@ def with_flags(text: str, config: type[BaseModel]) -> str:
         text = re.sub(rf"(?<![\w-]){name}=(\w+)", rf"{flag_of(name)} \1", text)
         if "_" in name or text.startswith(name + " "):
             text = re.sub(rf"(?<![\w-]){name}(?!\w)", flag_of(name), text)
+        # One word may be meant as a word; after these it is what an option depends on.
+        text = re.sub(rf"\b(at least|at most|with|without) {name}(?![\w-])", rf"\1 {flag_of(name)}", text)
     return text

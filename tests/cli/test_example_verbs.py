@@ -172,4 +172,4 @@ def test_a_folder_holds_the_answers_of_one_command(elman: Elman, reviews: Path, 
 
 def test_options_that_need_another_are_refused(elman: Elman, reviews: Path, tmp_path: Path) -> None:
     refused = elman("train", "text-classification", reviews / "reviews.csv", "-o", tmp_path / "m", "--more-vectors", 5)
-    assert refused.code == 2 and "--more-vectors has an effect with vectors only" in refused.err
+    assert refused.code == 2 and "--more-vectors has an effect with --vectors only" in refused.err

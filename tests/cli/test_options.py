@@ -107,8 +107,14 @@ def test_all_problems_are_told_at_once() -> None:
         ("dna", {"filters": 0, "filter_width": 5}, "--filter-width has no effect with --filters 0"),
         ("series-classification", {"filters": 0, "filter_width": 5}, "--filter-width has no effect with --filters 0"),
         ("music", {"keys": "independent", "units": 8}, "--units has an effect with --keys dependent only"),
-        ("audio-classification", {"features": "mfcc", "coefficients": 50}, "--coefficients must be at most bands, 40"),
-        ("speech-recognition", {"hop": 0.5}, r"--hop must be at most window, 0\.025; got 0\.5"),
+        (
+            "audio-classification",
+            {"features": "mfcc", "coefficients": 50},
+            "--coefficients must be at most --bands, 40",
+        ),
+        ("series-regression", {"lag": ["1"], "ahead": "3"}, "--lag must be at least --ahead, 3: later targets"),
+        ("series-regression", {"validation": "x", "validation_from": "9"}, "effect without --validation and --valid"),
+        ("speech-recognition", {"hop": 0.5}, r"--hop must be at most --window, 0\.025; got 0\.5"),
     ],
 )
 def test_options_that_another_leaves_without_effect_are_refused(

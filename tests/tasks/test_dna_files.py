@@ -96,7 +96,7 @@ def test_each_part_of_the_data_has_a_table_of_its_own(data: Path, capsys: pytest
         found = documents(capsys, *train, "--validation", "own.csv", "--test", *further, "-o", name)
         assert found["test"]["accuracy"] == found["best"]["accuracy"], "the same sequences with the same labels"
     code, _, err = run(capsys, *train, "--test-labels", "wrong.csv", "-o", "m3")
-    assert code != 0 and "--test-labels has an effect with test only; got it alone" in err
+    assert code != 0 and "--test-labels has an effect with --test only; got it alone" in err
 
 
 def test_an_old_model_folder_does_not_bring_its_table(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
