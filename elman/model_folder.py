@@ -26,7 +26,7 @@ from elman.model_config import (
     read_config,
     read_extra_file,
 )
-from elman.storage import json_bytes, make_folder, sync_folder, write_file
+from elman.storage import JSON_LIMIT, json_bytes, make_folder, sync_folder, write_file
 from elman.tensor_file import Expected, read_tensors, write_tensors
 
 __all__ = ["WEIGHTS", "check_record", "read_config", "read_extra_file", "read_model_folder", "write_model_folder"]
@@ -48,22 +48,37 @@ def write_model_folder(
         extra_files: Further files by plain name, e.g. "vocabulary.json", "README.md"; text is written as UTF-8.
 
     Raises:
-        UsageError: a reserved or unusable name.
+        UsageError: a reserved or unusable name, or a further file that would be too large to be read.
         StorageError: the file system failed; no half file is left behind.
     """
     folder, extra_files = Path(folder), dict(extra_files or {})
     _check_names(config, extra_files)
+    contents = {name: file_bytes(folder / name, content) for name, content in extra_files.items()}
     make_folder(folder)
     records = [write_tensors(folder / WEIGHTS, tensors)]
-    for name, content in extra_files.items():
-        # A label that was the name of a folder may hold what is no UTF-8; this is JSON's escape of it.
-        data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    for name, data in contents.items():
         records.append(write_file(folder / name, [data], len(data)))
     sync_folder(folder)
     files = {record.name: {"bytes": record.bytes, "sha256": record.sha256} for record in records if record.name != CARD}
     data = json_bytes({**config, **_signature(), "files": files})
     write_file(folder / CONFIG, [data], len(data))
     sync_folder(folder)
+
+
+def file_bytes(path: Path, content: bytes | str) -> bytes:
+    """Return what a further file will hold, text as UTF-8.
+
+    Raises:
+        UsageError: it is more than is ever read.
+    """
+    # A label that was the name of a folder may hold what is no UTF-8; this is JSON's escape of it.
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    if len(data) > JSON_LIMIT:
+        raise UsageError(
+            f"{path}: must have at most {JSON_LIMIT:,} bytes, or it could not be read; got {len(data):,}",
+            "a smaller vocabulary is one of words met more often: --min-count",
+        )
+    return data
 
 
 def _signature() -> dict[str, Any]:

@@ -50,6 +50,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
+def test_what_could_not_be_read_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elman.model_folder.JSON_LIMIT", 100)
+    write_model_folder(tmp_path / "model", {}, some_tensors(), {"words.json": "x" * 100})
+    with pytest.raises(UsageError, match="must have at most 100 bytes, or it could not be read; got 101"):
+        write_model_folder(tmp_path / "other", {}, some_tensors(), {"words.json": "x" * 101})
+    assert not (tmp_path / "other").exists()
+
+
 def test_what_is_written_comes_back_bit_for_bit(folder: Path) -> None:
     config, tensors = read_model_folder(folder, some_tensors())
     assert config == {"model_type": "tiny", "size": 3}

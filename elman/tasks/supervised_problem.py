@@ -14,7 +14,7 @@ from torch import Tensor
 from elman.codecs.saved import codecs_to_json
 from elman.errors import DataError
 from elman.model_config import describe_cell
-from elman.model_folder import write_model_folder
+from elman.model_folder import file_bytes, write_model_folder
 from elman.randomness import drawing
 from elman.readers import Example, Rejects
 from elman.readers.cells import read_cell
@@ -56,6 +56,8 @@ class SupervisedProblem:
         task.check_parts(vars(parts), config)
         self.repeated = parts.repeated(task.identity)
         self.setting = Setting(self.config, task.fit(parts.train, config), read_cell(config.cell))
+        # As it is saved, and at once: what cannot be saved is refused before training.
+        self.codecs = file_bytes(folder / CODECS, json.dumps(codecs_to_json(self.setting.codecs), ensure_ascii=False))
         self.selection, self.unit = task.selected(self.setting), task.counted(self.setting)
         self.examples, self.items = self._encoded(parts)
         if len(self.rejects):
@@ -180,8 +182,8 @@ class SupervisedProblem:
         """Write the model folder: options, the cell as equations, codecs, weights, model card."""
         options = self.config.model_dump(mode="json", exclude=set(self.config.of_training))
         config = {"task": self.task.name, "model": options, "cell": describe_cell(self.setting.cell)}
-        files = {
-            CODECS: json.dumps(codecs_to_json(self.setting.codecs), ensure_ascii=False),
+        files: dict[str, bytes | str] = {
+            CODECS: self.codecs,
             "README.md": supervised_card(self.task.name, self.task.summary, self.setting.cell, self.model, options),
         }
         write_model_folder(folder, config, self.model.state_dict(), files)

@@ -155,6 +155,14 @@ def test_a_column_that_is_named_for_lines_is_refused(tmp_path: Path) -> None:
     assert len(model.read(tmp_path / "lines.txt", model.reading(labelled=False))) == 1
 
 
+def test_a_vocabulary_that_could_not_be_read_again_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elman.model_folder.JSON_LIMIT", 300)
+    with pytest.raises(UsageError, match=rf"{CODECS}: must have at most 300 bytes, or it could not be read"):
+        problem_of(tmp_path)
+
+
 def test_one_label_is_nothing_to_learn(tmp_path: Path) -> None:
     (tmp_path / "one.csv").write_text("label,text\n" + "a,x\n" * 30, encoding="utf-8")
     with pytest.raises(DataError, match="must be at least 2"):
