@@ -9,7 +9,7 @@ from typing import Any
 import elman
 from elman.equations import Cell
 from elman.errors import MissingInputError, ModelFileError, UsageError
-from elman.storage import FileRecord, read_bytes, read_json, record_of
+from elman.storage import FileRecord, nearest_beside, read_bytes, read_json, record_of
 from elman.tensor_header import damaged
 
 FORMAT_VERSION = 1
@@ -33,7 +33,7 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise MissingInputError(f"{folder}: model folder must exist; got none")
+        raise MissingInputError(f"{folder}: model folder must exist; got none{nearest_beside(folder, folders=True)}")
     if not (folder / CONFIG).exists():
         raise MissingInputError(f"{folder}: model folder must hold {CONFIG}; got none", "is the training finished?")
     config = read_json(folder / CONFIG, CONFIG_LIMIT)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from elman.errors import MissingInputError, ModelFileError, StorageError
+from elman.errors import MissingInputError, ModelFileError, StorageError, nearest
 
 BLOCK = 1 << 20
 JSON_LIMIT = 64 << 20
@@ -141,6 +141,20 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         for place in reversed(missing):
             sync_folder(place.parent)
+
+
+def nearest_beside(path: Path, folders: bool = False) -> str:
+    """Return "; did you mean 'x'?" for what stands where `path` should and has a similar name; nothing without one.
+
+    Args:
+        path: What does not exist.
+        folders: Whether a folder is meant.
+    """
+    try:
+        names = [place.name for place in path.parent.iterdir() if not folders or place.is_dir()]
+    except OSError:
+        return ""
+    return nearest(path.name, names)
 
 
 def open_regular(path: Path) -> BinaryIO:

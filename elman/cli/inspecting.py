@@ -11,6 +11,7 @@ import click
 from elman.cli.output import table, write_json, write_line
 from elman.cli.verbs import json_option
 from elman.errors import ElmanError, MissingInputError, ModelFileError
+from elman.storage import nearest_beside
 
 JUDGED_ELSEWHERE = ("files", "format_version", "library_name", "library_version")
 
@@ -46,7 +47,7 @@ def examine(folder: Path) -> dict[str, Any]:
         MissingInputError: the folder does not exist, or is neither a model nor a run.
     """
     if not folder.is_dir():
-        got = "a file" if folder.exists() else "none"
+        got = "a file" if folder.exists() else f"none{nearest_beside(folder, folders=True)}"
         raise MissingInputError(f"{folder}: model or run folder must exist; got {got}")
     has_model, has_run = (folder / "config.json").exists(), (folder / "run.json").exists()
     if not has_model and not has_run:

@@ -12,6 +12,7 @@ from elman.cli.output import write_json
 from elman.cli.reading import as_path
 from elman.cli.verbs import Group, attach_debug, json_option, refuse
 from elman.errors import MissingInputError
+from elman.storage import nearest_beside
 
 if TYPE_CHECKING:
     from elman.tasks import Task
@@ -111,7 +112,8 @@ def resolve(task: Task, options: dict[str, Any], recipe: str | None) -> tuple[An
 def resume(run: Path, quiet: bool, as_json: bool) -> None:
     """Go on with the training in the folder RUN, exactly where its newest whole checkpoint stands."""
     if not run.is_dir():
-        raise MissingInputError(f"{run}: run folder must exist; got {'a file' if run.exists() else 'none'}")
+        got = "a file" if run.exists() else f"none{nearest_beside(run, folders=True)}"
+        raise MissingInputError(f"{run}: run folder must exist; got {got}")
     from elman.cli.runs import go_on
 
     result = go_on(run, quiet)

@@ -9,6 +9,7 @@ from elman.equations import Cell
 from elman.equations.notation import declared_name
 from elman.errors import EquationError, UsageError, nearest
 from elman.readers.small_text import read_text
+from elman.storage import nearest_beside
 
 SUFFIXES = (".tex", ".txt", ".md", ".eq")
 _BETWEEN = re.compile(r"(?<!\\);(?![^\[]*\])")  # no space of LaTeX, \;, and not between the vectors of [h; x]
@@ -50,8 +51,9 @@ def _known(name: str, output: str | None, functions: dict[str, str] | None) -> C
     from elman.cells import cells
 
     if name not in cells:
+        close = nearest(name, cells) or (nearest_beside(Path(name)) if "." in name else "")
         raise UsageError(
-            f"cell: must be a name of the catalogue, a file or equations; got {name!r}{nearest(name, cells)}",
+            f"cell: must be a name of the catalogue, a file or equations; got {name!r}{close}",
             "`elman cells` lists the catalogue",
         )
     if output is not None or functions:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from elman.errors import DataError, MissingInputError, nearest
+from elman.errors import DataError, MissingInputError
+from elman.storage import nearest_beside
 
 LIMIT = 1 << 20
 
@@ -49,5 +50,4 @@ def check_input(path: Path) -> None:
     if path.is_dir():
         raise DataError(f"{path}: must be a file; got a folder", "name a file in it")
     if not path.exists():
-        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise MissingInputError(f"{path}: file must exist; got none{nearest(path.name, siblings)}")
+        raise MissingInputError(f"{path}: file must exist; got none{nearest_beside(path)}")

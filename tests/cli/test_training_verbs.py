@@ -303,6 +303,21 @@ def test_score_reads_sequences_of_fasta_as_training_does(elman: Elman, model: Pa
     assert "did you mean 'two.fa'?" in elman("score", model, tmp_path / "to.fa").err
 
 
+@pytest.mark.parametrize("verb", ["sample", "score", "evaluate", "diagnose", "resume", "inspect"])
+def test_a_folder_that_is_not_there_has_a_near_name(elman: Elman, model: Path, corpus: Path, verb: str) -> None:
+    outcome = elman(verb, model.with_name("modle"), *([corpus] if verb in ("score", "evaluate") else []))
+    assert outcome.code == 66 and "folder must exist; got none; did you mean 'model'?" in outcome.err
+
+
+def test_a_file_of_equations_that_is_not_there_has_a_near_name(
+    elman: Elman, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.tex").write_text(GRU, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    outcome = train(elman, corpus, tmp_path / "run", "--cell", "mine.txe")
+    assert outcome.code == 2 and "got 'mine.txe'; did you mean 'mine.tex'?" in outcome.err
+
+
 def test_inspect_shows_model_and_run(elman: Elman, model: Path) -> None:
     code, out, err = elman("inspect", model)
     assert (code, err) == (0, "")
