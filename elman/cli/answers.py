@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,10 +85,30 @@ def keep(
     if metrics is not None:
         files.append(folder / "metrics.json")
         write_json(files[-1], finite(metrics))
-    for picture in model.task.draw(model, examples, answers, folder):
+    with glyphs_told():
+        pictures = model.task.draw(model, examples, answers, folder)
+    for picture in pictures:
         files.append(picture)
         note(f"drawn: {picture}")
     write_json(folder / WRITTEN, {"files": [file.name for file in files]})
+
+
+@contextmanager
+def glyphs_told() -> Iterator[None]:
+    """Say once which characters no font of the pictures has; matplotlib warns of each, several times."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    lacking = []
+    for warning in caught:
+        if found := re.match(r"Glyph (\d+) ", str(warning.message)):
+            lacking.append(chr(int(found[1])))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    if lacking:
+        shown = "".join(dict.fromkeys(lacking))
+        short = shown if len(shown) <= _MOST_TOLD else shown[:_MOST_TOLD] + "..."
+        note(f"note: no font for pictures here has {counted(len(shown), 'character')} of the texts, {short}: boxes")
 
 
 def remove_written(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from elman.cli.answers import documents
+from elman.cli.answers import documents, glyphs_told
 from elman.readers import Example
 from elman.readers.music import file_of
 from elman.readers.series import Series
 from elman.tasks import TASKS
+from elman.tasks.classes import draw_confusion
 from elman.tasks.generated import write_entities
 from elman.tasks.generated_images import write_shapes
 from elman.tasks.generated_music import write_melodies
@@ -42,6 +44,19 @@ TABLES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"series": "walk 7", "truth": {"load": [2.5, float("nan")]}},
     ),
 }
+
+
+def test_characters_that_no_font_has_are_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    with glyphs_told():
+        draw_confusion([{"label": "\u65e5\u672c"}] * 2, ["\u65e5\u672c", "\u6771\u4eac\u90fd\u5e02"], tmp_path)
+        warnings.warn("something else", UserWarning, stacklevel=1)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("note: no font for pictures here has 6 characters of the texts, ") and line.endswith(
+        ": boxes"
+    )
+    assert [str(warning.message) for warning in recwarn] == ["something else"]
 
 
 def rows_of(name: str, path: Path, **options: Any) -> list[dict[str, Any]]:
