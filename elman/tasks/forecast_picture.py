@@ -91,10 +91,24 @@ def _track(name: str, target: str, examples: Sequence[Example], answers: Sequenc
 def _draw(axes: Any, track: _Track, steps: slice) -> None:
     at = track.at[steps]
     if track.low is not None and track.high is not None:
-        axes.fill_between(
-            at, track.low[steps], track.high[steps], color="#d95f02", alpha=0.2, linewidth=0, label="8 of 10"
-        )
+        low, high = track.low[steps], track.high[steps]
+        axes.fill_between(at, low, high, color="#d95f02", alpha=0.2, linewidth=0, label="8 of 10")
+        lone = _lone(low)
+        axes.vlines(at[lone], low[lone], high[lone], color="#d95f02", alpha=0.2, linewidth=4)
     if track.truth is not None:
-        axes.plot(at, track.truth[steps], color="k", linewidth=0.9, label="truth")
-    axes.plot(at, track.forecast[steps], color="#d95f02", linewidth=1.1, label="forecast")
+        _line(axes, at, track.truth[steps], "k", "truth", 0.9)
+    _line(axes, at, track.forecast[steps], "#d95f02", "forecast", 1.1)
     axes.grid(alpha=0.25)
+
+
+def _line(axes: Any, at: npt.NDArray[Any], values: Floats, colour: str, label: str, width: float) -> None:
+    """Draw values (T,) as a line, and as a dot where a line has nowhere to go."""
+    axes.plot(at, values, color=colour, linewidth=width, label=label)
+    lone = _lone(values)
+    axes.plot(at[lone], values[lone], ".", color=colour, markersize=6)
+
+
+def _lone(values: Floats) -> npt.NDArray[np.intp]:
+    """Which values (T,) have no known one beside them."""
+    known = np.pad(~np.isnan(values), 1)
+    return np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:])

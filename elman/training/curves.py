@@ -49,9 +49,7 @@ def save_png(run: Path | str, path: Path | str | None = None) -> Path:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError(
-            "curves: matplotlib must be installed; got none", "pip install 'elman[plot]'"
-        ) from error
+        raise MissingExtraError("curves: matplotlib must be installed; got none", "pip install matplotlib") from error
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     _draw(figure.add_subplot(), curves)
@@ -63,7 +61,8 @@ def save_png(run: Path | str, path: Path | str | None = None) -> Path:
 def _draw(axes: Any, curves: dict[str, Points]) -> None:
     for name, points in curves.items():
         steps, losses = zip(*points, strict=True)
-        axes.plot(steps, losses, label=name, linewidth=1.0 if name == "train" else 2.0)
+        dot = "." if len(points) == 1 else ""  # a line of one point is none
+        axes.plot(steps, losses, dot + "-", label=name, linewidth=1.0 if name == "train" else 2.0)
     axes.set_xlabel("step")
     axes.set_ylabel("loss (nats per item)")
     axes.grid(alpha=0.3)

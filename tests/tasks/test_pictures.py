@@ -13,14 +13,18 @@ from elman.diagnosis.picture import draw
 from elman.errors import StorageError
 from elman.readers import Example
 from elman.readers.piano_rolls import Roll
+from elman.readers.series import Series
 from elman.readers.videos import Clip
 from elman.tasks.attention_picture import Look, draw_looks
 from elman.tasks.base_tracks_picture import Track, draw_tracks
 from elman.tasks.classes import draw_confusion
 from elman.tasks.clip_picture import draw_clips
 from elman.tasks.contact_sheet import draw_sheet
+from elman.tasks.forecast_picture import draw_forecasts
 from elman.tasks.piano_roll_picture import draw_roll
 from elman.tasks.saliency_picture import draw_saliency
+from elman.tasks.series_windows import Window
+from elman.training.curves import save_png
 
 # What matplotlib reads as a formula, a broken one; and a byte of a file's name that is not UTF-8.
 SIGNS = "$_$ 5 and $^^$ 6 \udcff"
@@ -82,6 +86,27 @@ def test_the_surprise_of_the_last_step_of_a_roll_is_seen(tmp_path):
     with Image.open(path) as image:
         blue = (np.asarray(image.convert("RGB")) == (31, 119, 180)).all(axis=2)  # of the line
     assert blue.sum() > image.width / 2
+
+
+def coloured(path: Path, colour: tuple[int, int, int]) -> np.ndarray:
+    """Which pixels (height, width) have a colour."""
+    with Image.open(path) as image:
+        return (np.asarray(image.convert("RGB")) == colour).all(axis=2)
+
+
+def test_a_single_step_of_a_forecast_is_seen(tmp_path):
+    x = Window("a", Series("d.csv:2", ("v",), np.zeros((1, 1))), 0)
+    answer = {kind: {"v": [value]} for kind, value in (("low", 0.0), ("forecasts", 1.0), ("high", 2.0))}
+    (path,) = draw_forecasts([Example("d.csv:2", x)], [answer], tmp_path)
+    seen = coloured(path, (217, 95, 2))
+    assert seen[seen.shape[0] // 3 :].any()  # below the legend
+
+
+def test_one_evaluation_is_seen_in_the_curves(tmp_path):
+    record = '{"kind": "validation", "step": 1, "loss": 1.0}\n'
+    (tmp_path / "metrics.jsonl").write_text(record, encoding="ascii")
+    seen = coloured(save_png(tmp_path), (31, 119, 180))
+    assert seen[seen.shape[0] // 3 :].any()
 
 
 @pytest.mark.parametrize("name", ["flow", "flow.of.today", "flow.PNG"])
