@@ -62,6 +62,7 @@ def _name_of_series(row: Row, how: SeriesReading) -> str:
     return str(row.values.get(how.columns["series"], "")) if "series" in how.columns else ""
 
 
+_COMPACT = re.compile(r"(?:1[6-9]|2[01])\d{6}", re.ASCII)
 _MEANING = {"series": "tells the series apart", "time": "orders the steps"}
 
 
@@ -91,6 +92,7 @@ def _columns(path: Path, found: Sequence[Row], how: SeriesReading) -> dict[str, 
         must_be = how.purpose == "train" if key in ("group", "part") else how.labelled or key != "label"
         if must_be and not set(own[key]) <= set(names):
             raise lacking(str(path), key, how, names)
+    _refuse_idle(how, own)
     told = (*how.ignore, *how.category) if how.purpose == "train" else ()
     for name in (*told, *(how.targets if how.labelled else ())):
         if name not in names:
@@ -104,6 +106,14 @@ def _columns(path: Path, found: Sequence[Row], how: SeriesReading) -> dict[str, 
         name: name in how.targets or _are_numbers((row.values.get(name) for row in found), name in how.category)
         for name in left
     }
+
+
+def _refuse_idle(how: SeriesReading, own: dict[str, list[str]]) -> None:
+    """Refuse to train where a column is to be left out and read."""
+    uses = dict.fromkeys(how.targets, "a target") | {name: key for key, names in own.items() for name in names}
+    for name in how.ignore if how.purpose == "train" else ():
+        if name in uses:
+            raise UsageError(f"ignore: must name columns that nothing else reads; got {name!r}, which is {uses[name]}")
 
 
 def _are_numbers(values: Iterator[Any], names: bool) -> bool:
@@ -178,9 +188,13 @@ def _two_digits(cell: Any) -> str:
 def time_of(text: str) -> np.datetime64 | float:
     """Return a time: a number, or a date by ISO 8601, of another zone as universal time.
 
+    Eight digits that are a day from 1600 to 2199, 20240331, are that day, and no number.
+
     Raises:
         ValueError: it is neither.
     """
+    if (day := _compact(text)) is not None:
+        return np.datetime64(day, "us")
     if text.strip().lower() in MISSING:
         raise ValueError(text)
     try:
@@ -190,14 +204,23 @@ def time_of(text: str) -> np.datetime64 | float:
         return np.datetime64(found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found, "us")
 
 
+def _compact(text: str) -> datetime | None:
+    """The day that eight digits are, however the table wrote the number; None where they are none."""
+    digits = text.strip().removesuffix(".0")
+    try:
+        return datetime.strptime(digits, "%Y%m%d") if _COMPACT.fullmatch(digits) else None
+    except ValueError:
+        return None
+
+
 def _ordered(steps: list[tuple[Row, Any]], how: SeriesReading) -> list[tuple[Row, Any]]:
     """Steps by time, each time once."""
     if "time" not in how.columns:
         return steps
     if len({type(time) for _, time in steps}) > 1:
         raise DataError(f"{steps[0][0].where}: times must be all dates or all numbers; got both in one series")
-    dates = (datetime.fromisoformat(_text_of_time(row, how)) for row, time in steps if isinstance(time, np.datetime64))
-    if len({date.tzinfo is None for date in dates}) > 1:
+    dates = (_text_of_time(row, how) for row, time in steps if isinstance(time, np.datetime64))
+    if len({_compact(date) is not None or datetime.fromisoformat(date).tzinfo is None for date in dates}) > 1:
         raise DataError(f"{steps[0][0].where}: times must all name their zone, or none; got both in one series")
     ordered = sorted(steps, key=lambda step: step[1])
     again = [n for n, (before, after) in enumerate(pairwise(ordered), 1) if before[1] == after[1]]

@@ -142,7 +142,23 @@ def _going_on(times: npt.NDArray[Any], steps: int) -> npt.NDArray[Any] | None:
         if (beside == beside[0]).all():
             further = months[-1] + _usual(np.diff(months)) * later
             return np.concatenate([times, further.astype(times.dtype) + beside[0]])
+    if (days := _days_going_on(times, later)) is not None:
+        return np.concatenate([times, days])
     return np.concatenate([times, times[-1] + _usual(np.diff(times)) * later])
+
+
+def _days_going_on(times: npt.NDArray[Any], later: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+    """The days after the end, of those weekdays that there are; None where times are no days or tell no week."""
+    if times.dtype.kind != "M":
+        return None
+    days = times.astype("datetime64[D]")
+    beside, between = times - days, np.diff(days)
+    seen = np.bincount((days.astype(np.int64) + 3) % 7, minlength=7) > 0  # from Monday; day 0, of 1970, was a Thursday
+    weeks = days[-1] - days[0] >= np.timedelta64(13, "D")  # each weekday could be met twice
+    if not weeks or seen.all() or (beside != beside[0]).any() or _usual(between) != np.timedelta64(1, "D"):
+        return None
+    further: npt.NDArray[Any] = np.busday_offset(days[-1], later, weekmask=seen).astype(times.dtype) + beside[0]
+    return further
 
 
 def _usual(between: npt.NDArray[Any]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from dataclasses import replace
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,8 @@ def test_numbers_and_times() -> None:
     assert number_of(" -1e3 ") == -1000 and np.isnan(number_of("N/A"))
     assert time_of("2024-03-01T00:00+02:00") == np.datetime64("2024-02-29T22:00")
     assert time_of("12.5") == 12.5
+    assert time_of("20240331") == time_of("20240331.0") == np.datetime64("2024-03-31")
+    assert time_of("20240332") == 20240332 and time_of("12340331") == 12340331
     for text in ("inf", "12,5", "", "31.3.2024", "2011_01"):
         with pytest.raises(ValueError, match=r"could not convert|Invalid isoformat|inf|^$"):
             time_of(text)
@@ -391,6 +394,25 @@ def test_columns_that_options_name_must_be_there_to_train_and_only_then(tmp_path
         assert found.x.names == ("v",)
     with pytest.raises(UsageError, match=r"category: must name columns that are read; got 'label', which is not"):
         list(read_series(path, SeriesReading(category=("label",))))
+
+
+def test_a_column_is_not_left_out_and_read(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    path.write_text("v,t,label\n1,1,x\n2,2,x\n", encoding="ascii")
+    for how, use in (
+        (SeriesReading(ignore=("v",), targets=("v",)), "'v', which is a target"),
+        (SeriesReading(ignore=("t",), columns={"time": "t"}), "'t', which is time"),
+        (SeriesReading(ignore=("label",)), "'label', which is label"),
+    ):
+        with pytest.raises(UsageError, match=f"ignore: must name columns that nothing else reads; got {use}"):
+            list(read_series(path, how))
+
+
+def test_compact_dates_are_dates_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    path.write_text("time,v\n20240301,2\n20240229,1\n", encoding="ascii")
+    (found,) = read_series(path, SeriesReading(labelled=False))
+    assert found.x.times.tolist() == [datetime(2024, 2, 29), datetime(2024, 3, 1)]
 
 
 def test_numbers_with_a_comma_are_no_names(tmp_path: Path) -> None:

@@ -189,6 +189,32 @@ def test_months_and_years_go_on_by_the_calendar(known: list[str], after: list[st
     np.testing.assert_equal(said.x.times, np.array(after, "datetime64[us]"))
 
 
+@pytest.mark.parametrize(
+    ("weekdays", "at", "after"),
+    [
+        ("1111100", "T00", ["2024-01-29", "2024-01-30", "2024-01-31"]),  # up to Friday, 26 January
+        ("1111110", "T17", ["2024-01-29", "2024-01-30", "2024-01-31"]),
+        ("1111111", "T00", ["2024-01-29", "2024-01-30", "2024-01-31"]),
+        ("1101111", "T00", ["2024-01-29", "2024-01-30", "2024-02-01"]),
+    ],
+)
+def test_days_go_on_over_the_weekdays_that_there_are(weekdays: str, at: str, after: list[str]) -> None:
+    days = np.arange("2024-01-01", "2024-01-29", dtype="datetime64[D]")  # begins on a Monday
+    kept = days[np.tile([day == "1" for day in weekdays], 4)]
+    times = kept.astype("datetime64[us]") + np.timedelta64(int(at[1:]), "h")
+    how = cutting(ahead=3, window=99, warm_up=0, validation_from=None, test_from=None, validation_share=0.0)
+    (said,) = windows(series(len(times), times), how, labelled=False)
+    np.testing.assert_equal(said.x.times[-3:], np.array([day + at for day in after], "datetime64[us]"))
+
+
+@pytest.mark.parametrize(("begin", "step", "after"), [("2024-01-04", 1, "2024-01-12"), ("2024-01-01", 2, "2024-01-17")])
+def test_few_days_and_every_other_one_tell_no_week(begin: str, step: int, after: str) -> None:
+    how = cutting(ahead=1, window=99, warm_up=0, validation_from=None, test_from=None, validation_share=0.0)
+    times = np.datetime64(begin, "us") + np.arange(8) * np.timedelta64(step, "D")
+    (said,) = windows(series(8, times), how, labelled=False)
+    assert said.x.times[-1] == np.datetime64(after)
+
+
 @pytest.mark.parametrize("ahead", [1, 2, 30])
 def test_naive_forecasts_look_as_far_ahead(ahead: int) -> None:
     times, values = hours(400), np.random.default_rng(2).normal(size=400)
