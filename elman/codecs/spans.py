@@ -33,9 +33,14 @@ def are_spans(tags: Iterable[str]) -> bool:
 
 
 def mean_spans(tags: Iterable[str]) -> bool:
-    """Return whether tags are meant to state spans: they do, or O and a B-x or I-x are among others that do not."""
+    """Return whether tags are meant to state spans.
+
+    They do, those of BILOU among them, where every span may have one word; or O and a B-x or I-x are among others that
+    do not.
+    """
     found = set(tags)
-    return are_spans(found) or ("O" in found and any(tag[:2] in ("B-", "I-") and len(tag) > 2 for tag in found))
+    begun = any(tag[:2] in ("B-", "I-") and len(tag) > 2 for tag in found)
+    return are_spans(found) or ("O" in found and found != {"O"} and (begun or not any(map(states_no_span, found))))
 
 
 def states_no_span(tag: str) -> bool:

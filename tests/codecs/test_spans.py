@@ -99,12 +99,16 @@ def test_bilou_reads_as_bioes() -> None:
         assert spans_of([other.get(tag[0], tag[0]) + tag[1:] for tag in tags]) == spans_of(tags)
 
 
-@pytest.mark.parametrize("tags", [["O", "B-per", "X-per"], ["O", "I-per", "NN"], ["O", "B-per", "B-"], ["B-a", "E-a"]])
+@pytest.mark.parametrize(
+    "tags", [["O", "B-per", "X-per"], ["O", "I-per", "NN"], ["O", "B-per", "B-"], ["B-a", "E-a"], ["O", "U-x"]]
+)
 def test_tags_that_are_meant_as_spans(tags: list[str]) -> None:
     assert mean_spans(tags)
 
 
-@pytest.mark.parametrize("tags", [["NN", "O", "X-FOO"], ["B-per", "NN"], ["O", "B-"], ["B", "I", "O"], ["O"]])
+@pytest.mark.parametrize(
+    "tags", [["NN", "O", "X-FOO"], ["B-per", "NN"], ["O", "B-"], ["B", "I", "O"], ["O"], ["U-x", "NN"]]
+)
 def test_tags_that_are_not(tags: list[str]) -> None:
     assert not mean_spans(tags)
 
