@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from elman.errors import DataError
-from elman.readers.abc_pitches import accidental_of, chord, pitch, signature
+from elman.readers.abc_pitches import accidental_of, chord, pitch, shifts, signature
 from elman.readers.examples import shown
 
 _NOTE = r"(?P<accidental>\^\^|\^|__|_|=)?(?P<letter>[A-Ga-g])(?P<octaves>[',]*)"
@@ -77,12 +77,14 @@ class Notation:
         meter: Length of a bar in whole notes, for rests of whole bars.
         compound: Whether the beats of a bar are counted in threes.
         key: Accidentals of the key by letter.
+        shifts: Semitones that are added to what is written, by what in a key says so.
     """
 
     unit: Fraction | None = None
     meter: Fraction = Fraction(1)
     compound: bool = False
     key: dict[str, int] = field(default_factory=dict)
+    shifts: dict[str, int] = field(default_factory=dict)
     items: list[Item] = field(default_factory=list)
     _heard: dict[str, int] = field(default_factory=dict)
     _last_keys: dict[int, int] = field(default_factory=dict)
@@ -103,6 +105,7 @@ class Notation:
             if found is None:
                 raise DataError(f"{where}: K must be a key such as G, Am or Ddor; got {shown(value)}")
             self.key, self._heard = found, {}
+            self.shifts |= shifts(value)
             self.unit = self._unit  # a first K ends the header: no later meter changes the unit
         elif name == "M":
             text = {"C": "4/4", "C|": "2/2", "none": "4/4"}.get(value, value)
@@ -169,8 +172,9 @@ class Notation:
         left, share = self._tuplet
         length *= self._unit * self._broken * (share if left else 1)
         self._tuplet, self._broken = (max(left - 1, 0), share), Fraction(1)
-        keys = tuple(map(self._key, notes))
-        self._last_keys, self._tied_keys = dict(zip(map(_natural, notes), keys, strict=True)), {}
+        written, shift = tuple(map(self._key, notes)), sum(self.shifts.values())
+        keys = tuple(key + shift for key in written)
+        self._last_keys, self._tied_keys = dict(zip(map(_natural, notes), written, strict=True)), {}
         self.items.append(Sound(keys, length))
 
     @property
@@ -205,7 +209,7 @@ class Notation:
     def _quoted(self, _where: str, match: re.Match[str]) -> None:
         keys = chord(match["text"])
         if keys is not None:
-            self.items.append(Accompaniment(tuple(keys)))
+            self.items.append(Accompaniment(tuple(key + self.shifts.get("transpose", 0) for key in keys)))
 
     def _nothing(self, _where: str, match: re.Match[str]) -> None:
         """Slurs, grace notes, ornaments, beams: nothing that a roll shows."""

@@ -153,6 +153,33 @@ def test_a_chord_symbol_sounds_until_the_next(tmp_path):
     assert low == [(0, 2, 43), (0, 2, 47), (0, 2, 50), (2, 2, 45), (2, 2, 48), (2, 2, 52)]
 
 
+@pytest.mark.parametrize("symbol", ["N.C.", "E7alt"])
+def test_a_symbol_of_no_known_chord_ends_the_one_before(tmp_path, symbol):
+    low = [note for note in notes(tmp_path, f'"G"CD"{symbol}"EF|') if note[2] < C]
+    assert low == [(0, 2, 43), (0, 2, 47), (0, 2, 50)]
+
+
+@pytest.mark.parametrize(
+    ("key", "chord_shift", "shift"),
+    [
+        ("C octave=-1", 0, -12),
+        ("C transpose=3", 3, 3),
+        ("C clef=treble-8", 0, -12),
+        ("C bass+8", 0, 12),
+        ("C treble-8 octave=2 transpose=-2", -2, 10),
+        ("C clef=bass", 0, 0),
+    ],
+)
+def test_a_key_shifts_what_sounds(tmp_path, key, chord_shift, shift):
+    assert notes(tmp_path, '"C"^F-|F', key) == sorted(
+        [(0, 2, F + 1 + shift), *((0, 2, low + chord_shift) for low in (48, 52, 55))]
+    )
+
+
+def test_a_shift_holds_until_another(tmp_path):
+    assert keys(tmp_path, "C [K:G] F [K:C octave=0] C", "C octave=1") == [C + 12, F + 13, C]
+
+
 @pytest.mark.parametrize(
     ("symbol", "keys"),
     [
@@ -161,7 +188,12 @@ def test_a_chord_symbol_sounds_until_the_next(tmp_path):
         ("Bb7", [46, 50, 53, 56]),
         ("D/F#", [42, 50, 54, 57]),
         ("Edim", [52, 55, 58]),
-        ("N.C.", None),
+        ("A7sus4", [45, 50, 52, 55]),
+        ("N.C.", []),
+        ("C7#9#11", []),
+        ("D.C.", None),
+        ("Coda", None),
+        ("^slowly", None),
     ],
 )
 def test_chords(symbol, keys):
