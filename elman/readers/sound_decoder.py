@@ -82,6 +82,8 @@ def missing_end(path: Path) -> str | None:
         head = file.read(12)
         if head[:4] == b"RIFF" and head[8:] == b"WAVE":
             return _missing_wave(file, path.stat().st_size)
+        if head[:4] == b"fLaC":
+            return _flac_behind(path.read_bytes())
         if head[:4] == b"OggS":
             file.seek(max(path.stat().st_size - _LARGEST_PAGE, 0))
             return _missing_page(file.read()) or _streams_behind(path.read_bytes())
@@ -93,11 +95,32 @@ def _missing_wave(file: Any, size: int) -> str | None:
         name, announced = struct.unpack("<4sI", chunk)
         there = size - file.tell()
         if name == b"data":
-            if announced > there and announced not in _UNKNOWN_LENGTHS and announced not in _UNKNOWN_TO_SOX:
+            if announced in _UNKNOWN_LENGTHS or announced in _UNKNOWN_TO_SOX:
+                return None
+            if announced > there:
                 return f"must have the {announced:,} bytes of samples that it announces; got {there:,}"
-            return None
+            return _wave_behind(file, announced)
         file.seek(announced + announced % 2, 1)
     return None  # without samples: libsndfile says so
+
+
+def _wave_behind(file: Any, samples: int) -> str | None:
+    """What is wrong where another file stands behind the chunks of a WAVE, which libsndfile does not read."""
+    file.seek(samples + samples % 2, 1)
+    while len(chunk := file.read(8)) == 8:
+        name, announced = struct.unpack("<4sI", chunk)
+        if name == b"RIFF" and file.read(4) == b"WAVE":
+            return "must be one WAVE file; got several, one behind the other"
+        file.seek(announced + announced % 2, 1)
+    return None
+
+
+def _flac_behind(data: bytes) -> str | None:
+    """What is wrong where a FLAC stream stands behind another, of which libsndfile reads the first."""
+    beginnings = (b"fLaC" + flag + b"\0\0\x22" for flag in (b"\0", b"\x80"))  # a block of facts, of 34 bytes
+    if any(data.find(beginning, 4) >= 0 for beginning in beginnings):
+        return "must be one FLAC stream; got several, one behind the other"
+    return None
 
 
 def _streams_behind(data: bytes) -> str | None:

@@ -168,6 +168,8 @@ BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "MP3 of unknown length": ("x.mp3", without_table, "must be decodable to its end, after .* samples or more; got"),
     "two MP3 in one": ("x.mp3", two_in_one, "must be decodable to its end, after .* samples or more; got 16,000"),
     "two OGG in one": ("x.ogg", two_in_one, "must be one Ogg stream; got several, one behind the other"),
+    "two FLAC in one": ("x.flac", two_in_one, "must be one FLAC stream; got several, one behind the other"),
+    "two WAV in one": ("x.wav", two_in_one, "must be one WAVE file; got several, one behind the other"),
     "header only": ("x.wav", without_samples, "must be a sound file that libsndfile can read"),
     "wrong rate": ("x.wav", wave_of(tone(), 400), "rate must be 1,000 to 768,000 Hz; got 400"),
     "not finite": (
