@@ -27,25 +27,33 @@ class Apart:
 
     Args:
         program: File of the program; it imports nothing of Elman.
-        needs: The library it decodes with.
-        extra: The extra of Elman that has this library.
+        needs: The library it decodes with, or several.
+        extra: The extra of Elman that has them.
         arguments: Of the program.
         seconds: Longest time for one file.
 
     Raises:
-        MissingExtraError: the library is not installed.
+        MissingExtraError: a library is not installed.
     """
 
     def __init__(
-        self, program: Path, needs: str, extra: str, arguments: Sequence[str] = (), seconds: float = 600.0
+        self,
+        program: Path,
+        needs: str | Sequence[str],
+        extra: str,
+        arguments: Sequence[str] = (),
+        seconds: float = 600.0,
     ) -> None:
-        if find_spec(needs) is None:
-            raise MissingExtraError(f"{extra}: {needs} must be installed; got none", f"pip install 'elman[{extra}]'")
+        for name in [needs] if isinstance(needs, str) else needs:
+            if find_spec(name) is None:
+                raise MissingExtraError(f"{extra}: {name} must be installed; got none", f"pip install 'elman[{extra}]'")
         self.program, self.arguments, self.seconds = program, arguments, seconds
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def decoder(cls, module: ModuleType, needs: str, extra: str, arguments: Sequence[str] = ()) -> Apart:
+    def decoder(
+        cls, module: ModuleType, needs: str | Sequence[str], extra: str, arguments: Sequence[str] = ()
+    ) -> Apart:
         """Return the program that answers by `module.decode(path, *arguments)`; the module imports nothing of Elman."""
         return cls(Path(decoder_loop.__file__), needs, extra, [str(module.__file__), *arguments])
 

@@ -7,12 +7,17 @@ from pathlib import Path
 
 from elman.readers.examples import Rejects
 
+# fmt: off
 OTHERS = {
     "sound": (".aac", ".aif", ".aiff", ".amr", ".ape", ".au", ".m4a", ".oga", ".opus", ".ra", ".wma"),
-    "image": (".avif", ".gif", ".heic", ".jxl", ".svg", ".tif", ".tiff"),
+    "image": (
+        ".avif", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jxl", ".pbm", ".pcx", ".pgm", ".pnm", ".ppm",
+        ".svg", ".tga", ".tif", ".tiff",
+    ),
     "clip": (".3gp", ".asf", ".flv", ".m2ts", ".mts", ".ogv", ".ts", ".vob", ".wmv"),
     "music": (".kar", ".krn", ".mscx", ".mscz", ".musicxml", ".mxl", ".rmi"),
 }
+# fmt: on
 """Suffixes of what people also keep such things in."""
 
 
@@ -28,10 +33,11 @@ def refuse_others(files: Iterable[Path], kind: str, read: Sequence[str], rejects
     Raises:
         DataError: there is one, and examples are not to be skipped.
     """
+    form = f"{'an' if kind == 'image' else 'a'} {kind} of a form that is read, {', '.join(read)}"
     for file in files:
         if file.suffix.lower() in OTHERS[kind] and not file.name.startswith("."):
             rejects.refuse(
                 str(file),
-                f"must be a {kind} of a form that is read, {', '.join(read)}; got {file.suffix}",
+                f"must be {form}; got {file.suffix}",
                 "convert it, or leave such files out with --on-error skip",
             )

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from elman.errors import DataError, MissingInputError, UsageError, nearest
 from elman.readers import video_decoder
 from elman.readers.apart import Apart
-from elman.readers.examples import Example, Reading
+from elman.readers.examples import Example, Reading, Rejects
 from elman.readers.kinds import refuse_others
 from elman.readers.tables import TABLES, Row, form_of, rows
 
@@ -68,7 +68,7 @@ def read_videos(path: Path, how: VideoReading) -> Iterator[Example]:
 
     Raises:
         MissingInputError, DataError, StorageError: something cannot be read or used.
-        MissingExtraError: PyAV is not installed.
+        MissingExtraError: PyAV or Pillow is not installed.
         UsageError: an unknown form or column.
     """
     how.known_columns("path", "label", "labels", "group", "part")
@@ -163,13 +163,13 @@ class Clips:
         how: What becomes of frames.
 
     Raises:
-        MissingExtraError: PyAV is not installed.
+        MissingExtraError: PyAV or Pillow is not installed.
     """
 
     def __init__(self, how: VideoReading) -> None:
         self.size, self.channels = how.size, 3 if how.colour else 1
         arguments = (str(how.size), "rgb24" if how.colour else "gray", str(how.frames_per_second or 0))
-        self._apart = Apart.decoder(video_decoder, "av", "video", arguments)
+        self._apart = Apart.decoder(video_decoder, ("av", "PIL"), "video", arguments)
 
     def __enter__(self) -> Clips:
         self._apart.__enter__()
@@ -189,6 +189,8 @@ class Clips:
             facts, data = self._apart.decode(path)
             return Clip(path, self._frames(data)), facts["kept"], facts["count"]
         images = _images(path)
+        # A frame that is not read would be missing in silence.
+        refuse_others(path.iterdir(), "image", IMAGES, Rejects())
         if not images:
             raise DataError(f"{path}: must hold images, {', '.join(IMAGES)}; got none")
         frames = [self._frames(self._apart.decode(image)[1])[:1] for image in images]
@@ -205,6 +207,11 @@ def _example(row: Row, clips: Clips, how: Reading) -> Example:
         raise DataError(
             f"{row.where}: must have a label, or labels for every frame; got {', '.join(row.values)}",
             "name the column with --column label=NAME",
+        )
+    if how.labelled and one is not None and each is not None:
+        raise DataError(
+            f"{row.where}: must have a label or labels for every frame; got both",
+            "leave one of them empty, or name another column with --column labels=NAME",
         )
     clip, kept, count = clips.clip(row.values[how.column("path")])
     if each is None:

@@ -72,6 +72,13 @@ def test_images_alone(folder):
         read(folder)
 
 
+@pytest.mark.parametrize("suffix", [".jfif", ".PPM", ".tga"])
+def test_an_image_of_another_form_is_not_passed_over(folder, suffix):
+    (folder / f"d{suffix}").write_bytes(b"pixels")
+    with pytest.raises(DataError, match=rf"d{suffix}: must be an image of a form that is read, .*; got {suffix}"):
+        read(folder, labelled=False)
+
+
 def test_an_image_that_cannot_be_decoded_is_named_with_its_line(folder):
     (folder / "b.jpg").write_bytes((folder / "b.jpg").read_bytes()[:100])
     with pytest.raises(DataError, match=r"captions\.csv:3: .*b\.jpg"):

@@ -47,7 +47,9 @@ def test_it_is_told_by_name_with_what_is_read(case: str, tmp_path: Path) -> None
         (tmp_path / "a.png").unlink()
     with pytest.raises(DataError) as caught:
         list(read(tmp_path, reading(kind, skip=False)))
-    assert caught.value.message.startswith(f"{tmp_path / name}: must be a {case.split()[0]} of a form that is read, .")
+    assert caught.value.message.startswith(
+        f"{tmp_path / name}: must be {'an' if 'image' in case else 'a'} {case.split()[0]} of a form that is read, ."
+    )
     assert caught.value.message.endswith(f"got {Path(name).suffix}") and "--on-error skip" in str(caught.value.hint)
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from elman.errors import DataError, MissingInputError, UsageError
+from elman.errors import DataError, MissingExtraError, MissingInputError, UsageError
+from elman.readers import apart
 from elman.readers.examples import Rejects
 from elman.readers.videos import Clips, VideoReading, read_videos
 
@@ -252,11 +253,15 @@ def test_a_gif_that_is_cut_off_is_told(tmp_path: Path) -> None:
         (",a,", "path must not be empty"),
         ("x.mp4,  ,", "must have a label, or labels for every frame"),
         ("empty,a,", "must hold images, .*; got none"),
+        ("x.mp4,a,a a a a", "must have a label or labels for every frame; got both"),
+        ("odd,a,", r"odd/1\.tga: must be an image of a form that is read, .*; got \.tga"),
     ],
 )
 def test_rows_that_cannot_be_used_are_told_with_their_line(row: str, message: str, tmp_path: Path) -> None:
     write_clip(tmp_path / "x.mp4")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "1.tga").write_bytes(b"frame")
     (tmp_path / "m.csv").write_text(f"path,label,labels\nx.mp4,a,\n{row}\n", encoding="ascii")
     with pytest.raises(DataError, match=rf"m\.csv:3: .*{message}"):
         list(read_videos(tmp_path / "m.csv", VideoReading(size=8)))
@@ -270,6 +275,13 @@ def test_a_frame_without_a_label_is_told(labels: list[str | None], tmp_path: Pat
     (tmp_path / "m.jsonl").write_text(json.dumps({"path": "x.mp4", "labels": labels}), encoding="ascii")
     with pytest.raises(DataError, match=r"m\.jsonl:1: must have a label a frame; frame 3 has none"):
         list(read_videos(tmp_path / "m.jsonl", VideoReading(size=8)))
+
+
+def test_pillow_is_needed_and_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = apart.find_spec
+    monkeypatch.setattr(apart, "find_spec", lambda name: None if name == "PIL" else there(name))
+    with pytest.raises(MissingExtraError, match=r"video: PIL must be installed; got none"):
+        list(read_videos(write_clip(tmp_path / "x.mp4"), VideoReading(labelled=False)))
 
 
 def test_options_and_paths_that_do_not_fit_are_told(tmp_path: Path) -> None:
