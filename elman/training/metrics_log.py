@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from elman.errors import MissingInputError, ModelFileError
-from elman.storage import parse_json, storing
+from elman.storage import BLOCK, parse_json, storing
 
 
 class JsonLines:
@@ -57,9 +57,18 @@ class JsonLines:
         More than 0 lost bytes means that the file had been shortened by somebody else.
         """
         with storing(self.path):
-            whole = os.pread(self._handle, size, 0).rfind(b"\n") + 1
+            whole = self._end_of_line(min(size, self.size))
             os.ftruncate(self._handle, whole)
         return size - whole
+
+    def _end_of_line(self, size: int) -> int:
+        """Return where the last whole line within `size` bytes ends; read backwards, since a log may be large."""
+        while size > 0:
+            begin = max(0, size - BLOCK)
+            if (place := os.pread(self._handle, size - begin, begin).rfind(b"\n")) >= 0:
+                return begin + place + 1
+            size = begin
+        return 0
 
 
 def _finite(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from elman.errors import BusyError, DataError, MissingInputError, ModelFileError, UsageError
+from elman.storage import BLOCK
 from elman.training import RunFolder
 from elman.training.metrics_log import JsonLines, read_records
 
@@ -90,6 +91,23 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
         (tmp_path / "run.json").write_text(text)
         with pytest.raises(ModelFileError, match=reason):
             RunFolder.open(tmp_path)
+
+
+def test_a_log_is_cut_back_without_being_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, asked = tmp_path / "log.jsonl", list[int]()
+    pread = os.pread
+
+    def counted(handle: int, size: int, begin: int) -> bytes:
+        asked.append(size)
+        return pread(handle, size, begin)
+
+    line = b'"' + b"x" * (3 * BLOCK // 2) + b'"\n'
+    path.write_bytes(10 * line + line[:-9])
+    monkeypatch.setattr(os, "pread", counted)
+    with JsonLines(path) as log:
+        assert log.truncate(len(line) * 11) == len(line)
+        assert log.size == 10 * len(line)
+    assert asked == [BLOCK, BLOCK]
 
 
 def test_a_log_is_cut_back_to_a_whole_line(tmp_path: Path) -> None:
