@@ -52,9 +52,14 @@ class AveragedSGD(torch.optim.SGD):
         """Exchange weights and averages, where there are averages."""
         for parameter in _parameters(self):
             if "average" in self.state[parameter]:
-                weight = parameter.detach().clone()
-                parameter.copy_(self.state[parameter]["average"])
-                self.state[parameter]["average"].copy_(weight)
+                _exchange(parameter, self.state[parameter]["average"])
+
+
+def _exchange(a: Tensor, b: Tensor) -> None:
+    """Exchange the values of two tensors; the copy that this takes ends here, before that of the next ones begins."""
+    kept = a.detach().clone()
+    a.copy_(b)
+    b.copy_(kept)
 
 
 @contextmanager

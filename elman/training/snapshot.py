@@ -88,7 +88,12 @@ def is_finite(model: nn.Module, optimizer: torch.optim.Optimizer) -> bool:
     """Return whether every weight and every number of the optimiser's state is finite."""
     tensors, _ = optimizer_state(optimizer, model)
     everything = [*model.state_dict().values(), *tensors.values()]
-    return all(bool(torch.isfinite(tensor).all()) for tensor in everything)
+    return all(_finite(tensor) for tensor in everything if tensor.is_floating_point() and tensor.numel())
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether every number is finite: NaN is least and greatest of what holds it, and nothing is copied."""
+    return bool(torch.isfinite(torch.stack(torch.aminmax(tensor))).all())
 
 
 def write_snapshot(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -255,6 +257,42 @@ def test_weights_that_are_not_finite_are_never_saved_nor_best_nor_a_reason_to_re
     assert (result.best_step, result.best) == (2, {"loss": 1.0})
     assert [path.name for path in (quick_path / "run/checkpoints").iterdir()] == ["step-000000002"]
     assert all(bool(value.isfinite().all()) for value in problem.model.state_dict().values())
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+
+import torch
+
+from elman.training import TrainingConfig
+from elman.training.optimizers import averaged_weights, make_optimizer
+from elman.training.snapshot import is_finite
+
+
+def status(name):
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith(name)) / 1000
+
+
+model = torch.nn.ParameterDict({name: torch.nn.Parameter(torch.ones(15_000_000)) for name in "ab"})
+optimizer = make_optimizer(model, TrainingConfig(optimizer="asgd", average_trigger=0))
+for parameter in model.values():
+    parameter.grad = torch.ones_like(parameter)
+optimizer.begin_averaging()
+optimizer.step()
+Path("/proc/self/clear_refs").write_text("5")  # the highest is counted from here
+before = status("VmRSS")
+assert is_finite(model, optimizer)
+with averaged_weights(optimizer):
+    pass
+print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="nobody counts memory here")
+def test_what_goes_before_a_save_takes_no_more_memory_than_the_largest_tensor() -> None:
+    said = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True).stdout
+    assert float(said) < 60 + 20  # MB
 
 
 def test_a_checkpoint_is_a_model_folder_with_modes_by_the_umask(quick_path: Path) -> None:
