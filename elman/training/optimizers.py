@@ -125,6 +125,21 @@ def optimizer_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> tuple
     return tensors, numbers
 
 
+OPTIONAL = ("momentum_buffer", "average", "averaged")
+"""Slots that a parameter may lack beside others: without momentum, or before averaging."""
+
+
+def slots_of(optimizer: torch.optim.Optimizer) -> dict[str, str]:
+    """Return the slots that an optimiser of `make_optimizer` keeps for a parameter, each with what it holds.
+
+    "tensor" is of the parameter's shape, "scalar" a tensor of one number, "count" a plain number.
+    """
+    if isinstance(optimizer, torch.optim.AdamW):
+        return {"exp_avg": "tensor", "exp_avg_sq": "tensor", "step": "scalar"}
+    momentum = {"momentum_buffer": "tensor"}
+    return momentum | ({"average": "tensor", "averaged": "count"} if isinstance(optimizer, AveragedSGD) else {})
+
+
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
 ) -> None:

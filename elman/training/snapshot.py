@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import torch
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from elman.errors import ModelFileError
 from elman.model_folder import WEIGHTS
 from elman.storage import read_json, write_json
-from elman.tensor_file import check_expected, read_entries, read_tensors, write_tensors
-from elman.training.optimizers import AveragedSGD, averaged_weights, optimizer_state, restore_optimizer
+from elman.tensor_file import DTYPES, check_expected, read_entries, read_tensors, write_tensors
+from elman.tensor_header import Entry
+from elman.training.optimizers import (
+    OPTIONAL,
+    AveragedSGD,
+    averaged_weights,
+    optimizer_state,
+    restore_optimizer,
+    slots_of,
+)
 from elman.training.problem import Carry, Problem
 
 OPTIMIZER, CARRY, TRAINER, CLOCK = "optimizer.safetensors", "carry.safetensors", "trainer.json", "clock.json"
+Count = Annotated[int, Field(ge=0)]
+Kept = TypeVar("Kept")
+_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass
@@ -45,34 +59,48 @@ class TrainingState:
         metrics_bytes: Length of metrics.jsonl.
     """
 
-    step: int = 0
-    epoch: int = 0
-    batch: int = 0
-    skipped: int = 0
-    bad_in_a_row: int = 0
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    step: Count = 0
+    epoch: Count = 0
+    batch: Count = 0
+    skipped: Count = 0
+    bad_in_a_row: Count = 0
     losses: list[float | None] = field(default_factory=list)
-    evaluated_step: int = -1
-    best_score: list[float] | None = None
-    best_step: int | None = None
+    evaluated_step: Annotated[int, Field(ge=-1)] = -1
+    best_score: Annotated[list[float], Field(min_length=1, max_length=2)] | None = None
+    best_step: Count | None = None
     best_metrics: dict[str, Any] = field(default_factory=dict)
     last_metrics: dict[str, Any] = field(default_factory=dict)
-    since_best: int = 0
-    decays: int = 0
+    since_best: Count = 0
+    decays: Count = 0
     averaging: bool = False
     nats: float = 0.0
-    items: int = 0
-    steps: int = 0
+    items: Count = 0
+    steps: Count = 0
     learning_rate: float = 0.0
     gradient_norm: float | None = None
-    metrics_bytes: int = 0
+    metrics_bytes: Count = 0
 
 
 @dataclass(frozen=True)
 class Clock:
     """What the clock adds to a checkpoint: seconds trained and length of timing.jsonl."""
 
-    seconds: float = 0.0
-    timing_bytes: int = 0
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    seconds: Annotated[float, Field(ge=0)] = 0.0
+    timing_bytes: Count = 0
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What trainer.json holds: where training stands, and the optimiser's plain numbers by "slot/parameter"."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+
+    state: TrainingState
+    optimizer: dict[str, Annotated[int, Field(ge=1)]]
 
 
 @dataclass(frozen=True)
@@ -116,18 +144,30 @@ def read_snapshot(folder: Path, problem: Problem, optimizer: torch.optim.Optimiz
     """Put model and optimiser back and return the rest; the caller has verified the checkpoint.
 
     Raises:
-        ModelFileError: the checkpoint belongs to another model.
+        ModelFileError: the checkpoint belongs to another model, or holds what no training wrote.
     """
     restore_weights(folder, problem.model)
-    trainer = read_json(folder / TRAINER)
-    state = TrainingState(**trainer["state"])
-    _check_slots(folder / OPTIMIZER, problem.model)
-    restore_optimizer(optimizer, problem.model, read_tensors(folder / OPTIMIZER), trainer["optimizer"])
+    trainer, clock = _read(folder / TRAINER, Trainer), _read(folder / CLOCK, Clock)
+    state = trainer.state
+    if state.batch >= (count := problem.batches_per_epoch(state.epoch)):
+        raise ModelFileError(f"{folder / TRAINER}: batch must be less than the {count} of an epoch; got {state.batch}")
+    _check_slots(folder, read_entries(folder / OPTIMIZER), trainer.optimizer, problem.model, optimizer)
+    restore_optimizer(optimizer, problem.model, read_tensors(folder / OPTIMIZER), trainer.optimizer)
     if isinstance(optimizer, AveragedSGD):
         optimizer.averaging = state.averaging
         optimizer.swap()
     carry = read_tensors(folder / CARRY) if (folder / CARRY).exists() else None
-    return Snapshot(state, Clock(**read_json(folder / CLOCK)), _beside(carry, problem.model))
+    return Snapshot(state, clock, _beside(carry, problem.model))
+
+
+def _read(path: Path, kind: type[Kept]) -> Kept:
+    """Return what a JSON file holds as an instance of a dataclass."""
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(read_json(path)))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        where = "".join(f"{part}: " for part in wrong["loc"])
+        raise ModelFileError(f"{path}: must say where training stands; {where[:200]}{wrong['msg']}") from None
 
 
 def _beside(carry: dict[str, Tensor] | None, model: nn.Module) -> Carry:
@@ -142,12 +182,35 @@ def restore_weights(folder: Path, model: nn.Module) -> None:
     model.load_state_dict(read_tensors(folder / WEIGHTS, expected))
 
 
-def _check_slots(path: Path, model: nn.Module) -> None:
-    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    for key, entry in read_entries(path).items():
-        name = key.partition("/")[2]
-        if name not in shapes or entry.shape not in (shapes[name], ()):
-            raise ModelFileError(f"{path}: must hold the optimiser of this model; got {key!r} of shape {entry.shape}")
+def _check_slots(
+    folder: Path,
+    entries: Mapping[str, Entry],
+    numbers: Mapping[str, int],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """Refuse a state that is not this optimiser's of this model: torch's kernels would write beyond what it holds."""
+    parameters, slots = dict(model.named_parameters()), slots_of(optimizer)
+    found: dict[str, set[str]] = {}
+    for key in (*entries, *numbers):
+        slot, _, name = key.partition("/")
+        entry, kind = entries.get(key), slots.get(slot)
+        fits = name in parameters and kind is not None and (entry is None) == (kind == "count")
+        if fits and entry is not None:
+            like = parameters[name]
+            wanted = (tuple(like.shape), like.dtype) if kind == "tensor" else ((), torch.float32)
+            fits = (entry.shape, DTYPES[entry.code]) == wanted
+        if not fits:
+            shape = "" if entry is None else f" of shape {entry.shape} and type {entry.code}"
+            path = folder / (TRAINER if entry is None else OPTIMIZER)
+            raise ModelFileError(f"{path}: must hold the optimiser of this model; got {key[:200]!r}{shape}")
+        found.setdefault(name, set()).add(slot)
+    whole = {slot for slot in slots if slot not in OPTIONAL}
+    for name, there in found.items():
+        if missing := sorted(whole - there):
+            raise ModelFileError(f"{folder / OPTIMIZER}: must hold {missing[0]}/{name}; got none")
+        if ("average" in there) != ("averaged" in there):
+            raise ModelFileError(f"{folder / OPTIMIZER}: an average of {name!r} must have its count; got one alone")
 
 
 def finite_or_none(value: float) -> float | None:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from elman.errors import ModelFileError, StorageError
 from elman.model_folder import read_model_folder
+from elman.tensor_file import read_tensors, write_tensors
 from elman.training import RunFolder, TrainingConfig, train
-from elman.training.checkpoint import MANIFEST, Checkpoints, verify
+from elman.training.checkpoint import MANIFEST, Checkpoints, seal, verify
 from tests.training.tiny_problem import CONFIG, TinyProblem, run_tiny
 
 
@@ -257,6 +259,65 @@ def test_weights_that_are_not_finite_are_never_saved_nor_best_nor_a_reason_to_re
     assert (result.best_step, result.best) == (2, {"loss": 1.0})
     assert [path.name for path in (quick_path / "run/checkpoints").iterdir()] == ["step-000000002"]
     assert all(bool(value.isfinite().all()) for value in problem.model.state_dict().values())
+
+
+def rewritten(name: str, change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
+    def write(checkpoint: Path) -> None:
+        values = json.loads((checkpoint / name).read_text())
+        change(values)
+        (checkpoint / name).write_text(json.dumps(values))
+
+    return write
+
+
+def other_slots(change: Callable[[str, Tensor], Tensor | None]) -> Callable[[Path], object]:
+    def write(checkpoint: Path) -> None:
+        path = checkpoint / "optimizer.safetensors"
+        slots = {name: change(name, value) for name, value in read_tensors(path).items()}
+        write_tensors(path, {name: value for name, value in slots.items() if value is not None})
+
+    return write
+
+
+FOREIGN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a list": (lambda folder: (folder / "trainer.json").write_text("[]"), "trainer.json: must say where training"),
+    "an unknown name": (rewritten("trainer.json", lambda v: v["state"].update(new=1)), "new: "),
+    "a text": (rewritten("trainer.json", lambda v: v["state"].update(step="6")), "state: step: "),
+    "a length below 0": (rewritten("trainer.json", lambda v: v["state"].update(metrics_bytes=-5)), "metrics_bytes: "),
+    "no losses": (rewritten("trainer.json", lambda v: v["state"].update(losses=None)), "losses: "),
+    "beyond an epoch": (rewritten("trainer.json", lambda v: v["state"].update(batch=5)), "less than the 5 of an epoch"),
+    "a clock of texts": (rewritten("clock.json", lambda v: v.update(seconds="1")), "clock.json: .*seconds: "),
+    "a count": (rewritten("trainer.json", lambda v: v["optimizer"].update({"averaged/W": 1})), "got 'averaged/W'"),
+    "no slot": (rewritten("trainer.json", lambda v: v["optimizer"].update(W=1)), "trainer.json: .* got 'W'"),
+    "scalars": (other_slots(lambda name, value: value.sum()), r"got 'exp_avg/W' of shape \(\) and type F32"),
+    "doubles": (other_slots(lambda name, value: value.double()), "got 'exp_avg/W' of shape .* and type F64"),
+    "a vector of steps": (other_slots(lambda n, v: v.reshape(1) if n == "step/W" else v), "got 'step/W' of shape"),
+    "one slot less": (other_slots(lambda n, v: None if n == "exp_avg_sq/b" else v), "must hold exp_avg_sq/b; got none"),
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_a_whole_checkpoint_of_something_else_is_one_error(quick_path: Path, what: str) -> None:
+    """Checkpoints may come from anybody: AdamW's kernel wrote beyond a moment of one number."""
+    write, message = FOREIGN[what]
+    run_tiny(quick_path / "run", steps=6)
+    checkpoint = quick_path / "run/checkpoints/step-000000006"
+    write(checkpoint)
+    (checkpoint / MANIFEST).unlink()
+    seal(checkpoint, 6)
+    with pytest.raises(ModelFileError, match=message):
+        run_tiny(quick_path / "run", steps=8, resume=True)
+
+
+def test_averages_without_their_count_are_refused(quick_path: Path) -> None:
+    options: dict[str, Any] = {"optimizer": "asgd", "average_trigger": 0}
+    run_tiny(quick_path / "run", steps=2, **options)
+    checkpoint = quick_path / "run/checkpoints/step-000000002"
+    rewritten("trainer.json", lambda v: v["optimizer"].pop("averaged/W"))(checkpoint)
+    (checkpoint / MANIFEST).unlink()
+    seal(checkpoint, 2)
+    with pytest.raises(ModelFileError, match="an average of 'W' must have its count"):
+        run_tiny(quick_path / "run", steps=3, resume=True, **options)
 
 
 MEMORY = """
