@@ -125,11 +125,18 @@ def with_equations(config: Any) -> Any:
 
 def refuse_used(folder: Path) -> None:
     """Refuse a folder that holds something else than a run; of runs, `RunFolder.create` tells more."""
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    names = sorted(path.name for path in folder.iterdir() if not _is_left_behind(path)) if folder.is_dir() else []
     if names and not {RUN, "config.json"} & set(names):
         raise UsageError(
             f"{folder}: run folder must be new or empty; got one that holds {names[0]!r}", "choose another with -o"
         )
+
+
+def _is_left_behind(path: Path) -> bool:
+    """Whether a file is of a run that was killed before it had a run.json."""
+    if path.name.startswith(".tmp-"):
+        return True
+    return path.name == LOCK and path.is_file() and (not path.stat().st_size or path.read_bytes()[:8] == b"process ")
 
 
 def refuse_inside(output: Path, data: Path) -> None:

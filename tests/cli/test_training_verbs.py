@@ -345,6 +345,16 @@ def test_a_checkpoint_of_a_newer_elman_is_not_called_damaged(elman: Elman, model
     assert outcome.code == 65 and checkpoint.name in outcome.err and "newer Elman" in outcome.err
 
 
+def test_a_run_killed_before_it_began_leaves_its_folder_free(elman: Elman, corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/lock").write_text("process 7 on host here\n", encoding="utf-8")
+    (tmp_path / "run/.tmp-run.json-7").write_text("{", encoding="utf-8")
+    assert train(elman, corpus, tmp_path / "run", "--steps", "1").code == 0
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/lock").write_text("of mine", encoding="utf-8")
+    assert "got one that holds 'lock'" in train(elman, corpus, tmp_path / "other", "--steps", "1").err
+
+
 def test_a_run_killed_while_a_checkpoint_took_the_place_of_another_is_resumed(
     elman: Elman, corpus: Path, tmp_path: Path
 ) -> None:
