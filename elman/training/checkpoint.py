@@ -49,6 +49,26 @@ class Checkpoints:
         self.folder, self.warn = folder, warn
         make_folder(folder)
 
+    def check_renames(self) -> None:
+        """Refuse at once a file system that renames no folder, rather than at the first checkpoint.
+
+        Raises:
+            StorageError: it does not.
+        """
+        probe = self._temporary()
+        try:
+            with storing(probe):
+                probe.mkdir()
+                os.rename(probe, probe.with_name(probe.name + ".renamed"))
+        except StorageError as error:
+            error.hint = (
+                "train into a folder of a file system that can rename folders, and copy the run when it is done"
+            )
+            raise
+        finally:
+            for path in (probe, probe.with_name(probe.name + ".renamed")):
+                remove_folder(path)
+
     def path(self, step: int) -> Path:
         """Return the folder of the checkpoint of a step."""
         return self.folder / f"step-{step:09d}"

@@ -169,6 +169,7 @@ class Session:
         """Start anew, or put everything back as it was at a checkpoint."""
         remove_litter(self.checkpoints.folder)
         self.checkpoints.refuse_newer()
+        self.checkpoints.check_renames()
         path = self._checkpoint_to_resume(resume)
         clock = Clock()
         if path is not None:

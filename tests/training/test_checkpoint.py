@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -171,6 +172,25 @@ def test_saving_a_step_again_never_leaves_the_run_without_a_checkpoint(
     checkpoints.retire(1, keep=1, best=None)
     assert found == [True] * 3  # old aside, new in place, old away
     assert [path.name for path in checkpoints.folder.iterdir()] == ["step-000000001"]
+
+
+def test_a_file_system_that_renames_no_folder_is_refused_before_training(
+    quick_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = os.rename
+
+    def refusing(source: Path, target: Path) -> None:
+        if os.path.isdir(source):  # noqa: PTH112
+            raise OSError(errno.ENOSYS, "Function not implemented")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refusing)
+    problem = TinyProblem()
+    with pytest.raises(
+        StorageError, match=r"got Function not implemented[^!]*hint: train into a folder of a file system"
+    ):
+        run_tiny(quick_path / "run", problem=problem)
+    assert problem.carries == [] and list((quick_path / "run/checkpoints").iterdir()) == []
 
 
 def test_a_failure_while_writing_leaves_nothing_behind(checkpoints: Checkpoints) -> None:
