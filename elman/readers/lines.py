@@ -26,7 +26,8 @@ def lines(path: Path, how: Reading) -> Iterator[tuple[int, str]]:
 
     Raises:
         MissingInputError, StorageError: it cannot be read.
-        DataError: it is empty, a folder or a damaged archive; or a line is not text and is not to be skipped.
+        DataError: it is empty, a folder or a damaged archive, or its lines end with CR alone; or a line is not text and
+            is not to be skipped.
         UsageError: an unknown encoding.
     """
     check_encoding(how.encoding)
@@ -60,8 +61,14 @@ def count_lines(path: Path) -> int:
 def _raw_lines(path: Path) -> Iterator[bytes]:
     with guarded(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         try:
-            for line in file:
-                yield line.rstrip(b"\r\n")
+            for number, line in enumerate(file):
+                text = line.rstrip(b"\r\n")
+                if not number and not line.endswith(b"\n") and b"\r" in text:
+                    raise DataError(
+                        f"{path}: lines must end with LF or CRLF; got CR alone, as old Macs wrote it",
+                        f"convert it first: tr '\\r' '\\n' < {path.name}",
+                    )
+                yield text
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise DataError(f"{path}: must be a whole gzip file; {error}") from None
 

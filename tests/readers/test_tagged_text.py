@@ -33,6 +33,13 @@ def read(path: Path, **options) -> list[tuple[tuple[str, ...], tuple[str, ...] |
     return [(e.x, e.y) for e in read_tagged_text(path, Reading(**options))]
 
 
+@pytest.mark.parametrize("name", ["a.conll", "a.txt", "a.jsonl"])
+def test_ends_of_line_of_old_macs_are_told(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"Ada B-x\rmet O\r\rBob B-x\r")
+    with pytest.raises(DataError, match=r"a\.\w+: lines must end with LF or CRLF; got CR alone"):
+        list(read_tagged_text(tmp_path / name, Reading(labelled=name != "a.txt")))
+
+
 def test_columns_take_the_first_and_the_last(tmp_path: Path) -> None:
     path = write(tmp_path, "a.conll", "-DOCSTART- -X- O\n\nEU NNP B-ORG\n#x CD O\n\n \nIt\u00a0s PRP O\n")
     assert read(path) == [(("EU", "#x"), ("B-ORG", "O")), (("It\u00a0s",), ("O",))]
