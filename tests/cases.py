@@ -63,6 +63,8 @@ STRANGE = {
     "multiplies_a_parameter_transposed": Cell("h = tanh(W_1^T b_1 + U x + R h<t-1>)"),
     # A norm over a parameter, on both ways.
     "norm_of_a_parameter": Cell("h = tanh(layer_norm(b_1) * h<t-1> + W x)"),
+    # Norms of two widths in one pass, of which the second is multiplied to the width of the first.
+    "norms_of_two_widths": Cell("h = tanh(layer_norm(b_1) * h<t-1> + W layer_norm(x))"),
     # A pass with products of three operands, not side by side in the text, of which one starts from a hoisted sum.
     "products_in_turns": Cell(
         "h = b * R h<t-1> + tanh(W [x, c<t-1>])\nc = U h<t-1> + V x + tanh(R_2 (c<t-1> * h<t-1>))"

@@ -11,23 +11,24 @@ def levels(part: Sequence[Line]) -> dict[str, int]:
     """Return the first pass in which each named line can run.
 
     A pass does operations over whole rows, then products, then what is pointwise. A product reads whole rows, so its
-    operand belongs to an earlier pass, or to the row operations of its own; so does what its sum starts from.
+    operand belongs to an earlier pass, or to the row operations of its own; so does what its sum starts from. Lines of
+    another width are a pass of their own beside it, so their row operations may still be to come.
 
     Args:
         part: Lines in order.
     """
     found: dict[str, int] = {}
-    over_rows: set[str] = set()
+    over_rows: dict[str, int] = {}
 
-    def next_of(name: str) -> int:
-        return found.get(name, -1) + (name not in over_rows)
+    def next_of(name: str, width: int) -> int:
+        return found.get(name, -1) + (over_rows.get(name) != width)
 
     for line in part:
         if line.function in ROW_FUNCTIONS:
             level = max(0, *(found.get(a, -1) + 1 for a in line.arguments))
-            over_rows.add(line.target)
+            over_rows[line.target] = line.width
         elif line.function == PRODUCT:
-            level = max(0, *(next_of(name) for name in line.reads))
+            level = max(0, *(next_of(name, line.width) for name in line.reads))
         else:
             level = max(0, *(found.get(a, 0) for a in line.arguments), 0)
         if line.target:
