@@ -87,17 +87,21 @@ class JoinedProduct:
 
 
 class BoundCell:
-    """A cell with its weights joined for the products of its schedule; valid while the weights do not change.
+    """A cell with the weights of the products of its schedule.
 
     Args:
         cell: The cell.
         weights: Parameters by name.
         sizes: Value of every size symbol.
         like: A tensor of the device and type of the run; a cell may have no parameters.
+        join: Multiply with a copy of all weights that share an operand, valid while they do not change; with the
+            parameters themselves otherwise, whose changes are seen.
     """
 
-    def __init__(self, cell: Cell, weights: Mapping[str, Tensor], sizes: Mapping[str, int], like: Tensor) -> None:
-        self.cell, self.weights, self.sizes = cell, weights, sizes
+    def __init__(
+        self, cell: Cell, weights: Mapping[str, Tensor], sizes: Mapping[str, int], like: Tensor, join: bool = True
+    ) -> None:
+        self.cell, self.weights, self.sizes, self.join = cell, weights, sizes, join
         schedule: Schedule = cell.schedule
         self.schedule = schedule
         self.numbers = {
@@ -128,13 +132,13 @@ class BoundCell:
     def _join(self, products: Sequence[Operation]) -> list[JoinedProduct | Operation]:
         by_operand: dict[str, list[Operation]] = {}
         for op in products:
-            by_operand.setdefault(op.arguments[0], []).append(op)
+            by_operand.setdefault(op.arguments[0] if self.join else op.target, []).append(op)
         joined: list[JoinedProduct | Operation] = []
-        for operand, group in by_operand.items():
+        for group in by_operand.values():
             parts = [self.matrix(op) for op in group]
             weight = torch.cat(parts) if len(parts) > 1 else parts[0]  # (sum of S_out, S_in)
             targets = tuple(op.target for op in group)
-            joined.append(JoinedProduct(operand, targets, weight.T, tuple(p.shape[0] for p in parts)))
+            joined.append(JoinedProduct(group[0].arguments[0], targets, weight.T, tuple(p.shape[0] for p in parts)))
         return joined
 
     def matrix(self, op: Operation) -> Tensor:
@@ -202,9 +206,11 @@ class TorchScheduleEngine:
         return (reverse_within(y, lengths) if reverse else y), final
 
 
-def bind(cell: Cell, weights: Mapping[str, Tensor], x: Tensor, state: Mapping[str, Tensor]) -> BoundCell:
-    """Join the weights of a cell for its schedule; the sizes are those of x (..., I) and of the states (B, S)."""
-    return BoundCell(cell, weights, widths(cell, weights, x.shape[-1], state), next(iter(weights.values()), x))
+def bind(
+    cell: Cell, weights: Mapping[str, Tensor], x: Tensor, state: Mapping[str, Tensor], join: bool = True
+) -> BoundCell:
+    """Bind the weights of a cell for its schedule; the sizes are those of x (..., I) and of the states (B, S)."""
+    return BoundCell(cell, weights, widths(cell, weights, x.shape[-1], state), next(iter(weights.values()), x), join)
 
 
 def _loop(

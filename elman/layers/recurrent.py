@@ -278,12 +278,14 @@ class Recurrent(nn.Module):
         return next(self.parameters(), None)
 
     def _bound_cell(self, x: Tensor, state: Mapping[str, Tensor]) -> BoundCell:
-        """The weights joined for one step, kept while no parameter changes."""
+        """The weights as products of one step read them, kept while the parameters lie where they are.
+
+        Copies would grow old unseen: torch counts no change by its fused optimisers, through .data or by NumPy.
+        """
         weights = dict(self.weights)
-        # Storage as well as version: assigning to .data gives a parameter other storage and leaves its version alone.
-        key = tuple((id(w), w.data_ptr(), w.device, w.dtype, _version(w)) for w in weights.values())
+        key = tuple((id(w), w.data_ptr(), w.device, w.dtype) for w in weights.values())
         if self._bound is None or self._bound[0] != key or not weights:
-            self._bound = (key, bind(self.cell, weights, x, state))
+            self._bound = (key, bind(self.cell, weights, x, state, join=False))
         return self._bound[1]
 
     def __getstate__(self) -> dict[str, object]:
@@ -310,8 +312,3 @@ def _found(cell: Cell | str) -> Cell:
             "write Recurrent(elman.Cell(equations), ...)",
         )
     return cells[cell] if isinstance(cell, str) else cell
-
-
-def _version(weight: Tensor) -> int:
-    """How often a tensor was changed in place; tensors of inference mode do not count."""
-    return -1 if weight.is_inference() else weight._version

@@ -87,6 +87,15 @@ def changed_by_optimizer(layer: elman.Recurrent) -> None:
     torch.optim.SGD(layer.parameters(), lr=0.5).step()
 
 
+def changed_by_fused_optimizer(layer: elman.Recurrent) -> None:
+    layer(inputs())[0].sum().backward()
+    torch.optim.Adam(layer.parameters(), lr=0.5, fused=True).step()
+
+
+def changed_through_numpy(layer: elman.Recurrent) -> None:
+    layer.weights["W_u"].detach().numpy()[...] *= 2
+
+
 def changed_by_data(layer: elman.Recurrent) -> None:
     layer.weights["W_u"].data = layer.weights["W_u"].data * 2
 
@@ -104,7 +113,16 @@ def changed_by_loading(layer: elman.Recurrent) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [changed_by_optimizer, changed_by_data, changed_by_sharing, changed_by_copying, changed_by_loading]
+    "change",
+    [
+        changed_by_optimizer,
+        changed_by_fused_optimizer,
+        changed_through_numpy,
+        changed_by_data,
+        changed_by_sharing,
+        changed_by_copying,
+        changed_by_loading,
+    ],
 )
 def test_steps_follow_changed_weights(change) -> None:  # type: ignore[no-untyped-def]
     layer, x = build("gru").eval(), inputs(2)
@@ -126,13 +144,13 @@ def test_steps_follow_a_change_of_type() -> None:
     assert y.dtype == torch.float32
 
 
-def test_steps_join_the_weights_once() -> None:
+def test_steps_bind_the_weights_once() -> None:
     layer, x = build("gru").eval(), inputs(1)[:, 0]
     with torch.no_grad():
         _, state = layer.step(x)
-        joined = layer._bound
+        bound = layer._bound
         layer.step(x, state)
-    assert joined is not None and layer._bound is joined
+    assert bound is not None and layer._bound is bound
 
 
 def test_inference_mode_and_copies_of_a_streaming_layer() -> None:
@@ -141,7 +159,7 @@ def test_inference_mode_and_copies_of_a_streaming_layer() -> None:
         y, _ = by_steps(layer, x)
     with torch.no_grad():
         for again in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
-            assert layer._bound is not None and again._bound is None, "what was joined for one layer is not its copy's"
+            assert layer._bound is not None and again._bound is None, "what was bound for one layer is not its copy's"
             torch.testing.assert_close(by_steps(again, x)[0], y)
 
 
