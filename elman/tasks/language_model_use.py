@@ -18,7 +18,7 @@ from elman.errors import DataError, ElmanError, ModelFileError, UsageError
 from elman.metrics import bits_per_character, perplexity
 from elman.model_config import restored_cell
 from elman.model_folder import WEIGHTS, read_extra_file, read_model_folder
-from elman.plans.native import available
+from elman.plans.native import available, engine, require_built
 from elman.runtime.stepper import Stepper
 from elman.runtime.text_model import PrecisionLoss, Steps, TextModel
 from elman.storage import parse_json
@@ -41,7 +41,7 @@ class LoadedLanguageModel(TextModel):
     def __init__(self, model: LanguageModel, codec: TextCodec, config: LanguageModelConfig) -> None:
         super().__init__(codec)
         self.model, self.config = model.eval(), config
-        self._steppers: dict[str, tuple[object, Stepper]] = {}
+        self._steppers: dict[str, tuple[int, Stepper]] = {}
 
     @classmethod
     def load(cls, folder: Path) -> LoadedLanguageModel:
@@ -85,9 +85,11 @@ class LoadedLanguageModel(TextModel):
             return TorchSteps(self.model)
         if not on_cpu:
             raise UsageError(f"precision: {precision} needs a model of float32 on the CPU; got one elsewhere")
-        key = tuple((w.data_ptr(), w._version) for w in weights.values())
-        if precision not in self._steppers or self._steppers[precision][0] != key:
-            self._steppers[precision] = (key, stepper_of(self.model, precision))
+        require_built()
+        # Of the values: torch counts no change by its fused optimisers, which are those that train here.
+        values = engine.checksum([w.contiguous() for w in weights.values()])
+        if precision not in self._steppers or self._steppers[precision][0] != values:
+            self._steppers[precision] = (values, stepper_of(self.model, precision))
         return self._steppers[precision][1]
 
     def evaluate(self, path: Path | str, streams: int = 1, precision: str = "float32") -> dict[str, float]:

@@ -114,12 +114,22 @@ def test_the_engine_writes_and_scores_as_torch_does(tmp_path, monkeypatch, optio
     assert changed.tokens == 16 * 64 and abs(changed.nats) < 0.05 and changed.nats != 0
 
 
+def by_hand(bias):
+    with torch.no_grad():
+        bias[2] += 1.0
+
+
+def by_a_fused_optimizer(bias):
+    bias.grad = -torch.eye(len(bias))[2]
+    torch.optim.SGD([bias], lr=1.0, fused=True).step()
+
+
 @pytest.mark.skipif(not available(), reason="the engine was not built")
-def test_weights_changed_in_place_are_packed_again(tmp_path):
+@pytest.mark.parametrize("change", [by_hand, by_a_fused_optimizer])
+def test_weights_changed_in_place_are_packed_again(tmp_path, change):
     model = made(tmp_path, "abc" * 20)
     before = model.score(["abc"])[0].log_probability
-    with torch.no_grad():
-        model.model.head.bias[2] += 1.0
+    change(model.model.head.bias)
     after = model.score(["abc"])[0].log_probability
     with torch.no_grad():
         logits, _ = model.model(torch.tensor([[model.start, 1, 2]]))
