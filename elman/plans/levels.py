@@ -44,57 +44,43 @@ def in_passes(part: Sequence[Line], kept: Collection[str]) -> list[list[Line]]:
         kept: Names that are kept anyway.
     """
     found = levels(part)
-    level = [found[line.target] if line.target else _last(line, found) for line in part]
+    # A line that only stores a value runs where the value is made; in the first pass, where that is another part.
+    level = [found[line.target] if line.target else found.get(line.arguments[0], 0) for line in part]
     _respect_overwriting(part, level)
     _sink(part, level, set(kept))
     count = max(level, default=-1) + 1
     return [[line for line, at in zip(part, level, strict=True) if at == n] for n in range(count)]
 
 
-def _last(line: Line, found: dict[str, int]) -> int:
-    return max((found.get(a, 0) for a in line.reads), default=0)
-
-
 def _respect_overwriting(part: Sequence[Line], level: list[int]) -> None:
     """A line that overwrites a value runs in the last pass that reads the value, or later."""
     for n, line in enumerate(part):
         for name in line.after:
-            readers = (level[m] for m, other in enumerate(part) if other is not line and name in other.reads)
-            level[n] = max(level[n], *readers, 0)
+            level[n] = max(level[n], *(level[m] for m, other in enumerate(part) if name in other.reads), 0)
 
 
 def _sink(part: Sequence[Line], level: list[int], kept: set[str]) -> None:
-    """Move pointwise lines to the pass that reads them, where their arguments are at hand there anyway."""
-    made = {line.target for line in part if line.target}
+    """Move pointwise lines to the pass that reads them, where their arguments are at hand there anyway.
+
+    The derivative that arrives at a state is at hand in no later pass: the last that reads it overwrites it.
+    """
+    made = {line.target for line in part}
     crossing = kept | {name for n, line in enumerate(part) for name in line.reads if _made_before(part, level, name, n)}
     for n in range(len(part) - 1, -1, -1):
         line = part[n]
-        if (
-            not line.target
-            or line.after
-            or line.function == PRODUCT
-            or line.function in ROW_FUNCTIONS
-            or line.target in kept
-        ):
+        if _takes_rows(line) or line.target in kept:
             continue
         readers = [m for m, other in enumerate(part) if line.target in other.reads]
-        operand = any(
-            line.target in (t.operand for t in part[m].terms) or part[m].function in ROW_FUNCTIONS for m in readers
-        )
+        if any(_takes_rows(part[m]) for m in readers):  # they come before what is pointwise in their pass
+            continue
         wanted = min((level[m] for m in readers), default=level[n])
-        if operand or wanted <= level[n]:
-            continue
-        if any(part[m].function == PRODUCT for m in readers):  # a start must be there before the products of the pass
-            continue
-        if all(a not in made or a in crossing for a in line.arguments) and not _overwritten(part, level, line, wanted):
+        if wanted > level[n] and all(a not in made or a in crossing for a in line.arguments):
             level[n] = wanted
-            crossing |= set(line.arguments)
+
+
+def _takes_rows(line: Line) -> bool:
+    return line.function == PRODUCT or line.function in ROW_FUNCTIONS
 
 
 def _made_before(part: Sequence[Line], level: list[int], name: str, reader: int) -> bool:
     return any(line.target == name and level[n] < level[reader] for n, line in enumerate(part))
-
-
-def _overwritten(part: Sequence[Line], level: list[int], line: Line, wanted: int) -> bool:
-    """Say whether an argument is overwritten in a pass up to the wanted one."""
-    return any(other.after and other.target in line.reads and level[n] < wanted for n, other in enumerate(part))
