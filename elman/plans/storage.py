@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from elman.plans.lines import PRODUCT, ROW_FUNCTIONS, Line, before, is_rounded, rounded
+from elman.plans.lines import ROW_FUNCTIONS, Line, before, is_rounded, rounded
 
 END = 1 << 30
 
@@ -46,7 +46,7 @@ def rows_needed(
     last: dict[str, int] = {}
     stored = [form for s in states for form in (before(s), rounded(before(s)))]
     pinned: set[str] = {*kept, *stored}
-    crossing: set[str] = set(pinned)
+    crossing: set[str] = set()
     clock = 0
     number = 0
     for part in segments:
@@ -59,14 +59,13 @@ def rows_needed(
                 pinned |= {t.operand for t in line.terms}
                 if line.function in ROW_FUNCTIONS:
                     pinned |= {line.target, *line.arguments}
-                if line.target and not line.target.startswith("%carry"):
-                    made[line.target] = (clock, number)
+                made[line.target] = (clock, number)
                 clock += 1
             number += 1
     found = {name: (-1, END) for name in stored if name in last or name in kept}
-    for name in made:
+    for name, (first, _) in made.items():
         if name in crossing or name in pinned:
-            found[name] = (made[name][0], END if name in pinned else last.get(name, made[name][0]))
+            found[name] = (first, END if name in pinned else last[name])
     return found
 
 
@@ -97,26 +96,21 @@ def assign_slots(
 
 
 def assign_tiles(lines: Sequence[Line], in_rows: Mapping[str, object]) -> tuple[dict[str, int], int]:
-    """Give the values that only one pass knows registers; return them and their number.
+    """Give the values that only one pass knows, and reads, registers; return them and their number.
 
     Args:
         lines: Of a pass, products first.
         in_rows: Names that lie in rows.
     """
     last = {name: n for n, line in enumerate(lines) for name in line.reads}
-    products = sum(line.function == PRODUCT for line in lines)
     found: dict[str, int] = {}
     free_at: list[int] = []
     for n, line in enumerate(lines):
         name = line.target
         if not name or name in in_rows or name.startswith("%carry"):
             continue
-        # All products of a pass run before what is pointwise, in groups of their own order.
-        first = 0 if n < products else n
-        register = next((r for r, free in enumerate(free_at) if free <= first and first >= products), None)
-        if register is None:
-            register = len(free_at)
-            free_at.append(0)
+        # A product, which runs in the order of its group, finds no register free: all readers come after all products.
+        register = next((r for r, free in enumerate(free_at) if free <= n), len(free_at))
+        free_at[register : register + 1] = [last[name]]
         found[name] = register
-        free_at[register] = max(last.get(name, n), products if n < products else 0)
     return found, len(free_at)

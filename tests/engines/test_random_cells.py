@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import elman
+from elman.engines.cpu import CpuEngine
 from elman.errors import EquationError, ShapeError
 from elman.plans.native import available
 from elman.runtime.layer import Layer
@@ -18,6 +19,7 @@ from elman.runtime.stepper import Stepper
 from tests.cases import STRANGE
 
 TRIED = 400
+TALL = 37  # rows of more than one tile, of which each is 32 columns then
 LENGTHS = torch.tensor([6, 2, 5, 1])
 ENGINES = {"torch": 1e-9, "torch-schedule": 1e-9} | ({"cpu": 1e-4} if available() else {})
 """With the error that each may make: the first two run in float64."""
@@ -69,11 +71,11 @@ def drawn(seed: int) -> elman.Recurrent | None:
 SEEDS = [seed for seed in range(TRIED) if drawn(seed) is not None]
 
 
-def run(layer: elman.Recurrent, x: Tensor) -> list[Tensor]:
+def run(layer: elman.Recurrent, x: Tensor, lengths: Tensor = LENGTHS) -> list[Tensor]:
     """Output, final states, and the derivatives of a weighted sum of them."""
     x = x.detach().clone().requires_grad_()
     draws = torch.Generator().manual_seed(9)
-    y, state = layer(x, lengths=LENGTHS)
+    y, state = layer(x, lengths=lengths)
     values = [y, *(state[name] for name in layer.cell.states)]
     weights = [torch.randn(v.shape, generator=draws, dtype=torch.float64).to(v.dtype) for v in values]
     leaves = [x, *layer.weights.values()]
@@ -97,6 +99,39 @@ def test_engines_agree_on_a_random_cell(seed: int) -> None:
 @pytest.mark.parametrize("name", STRANGE)
 def test_engines_agree_on_a_strange_cell(name: str) -> None:
     hold_engines_to(elman.Recurrent(STRANGE[name], 3, 17, engine="reference", init={"*": "uniform:0.5"}).double(), 7)
+
+
+@pytest.mark.skipif(not available(), reason="the engine was not built")
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", [*STRANGE, *SEEDS[::3]])
+def test_a_pass_in_several_tiles_gives_what_torch_gives(name: str | int, threads: int) -> None:
+    """Columns are done one tile after the other, or by other threads: none may overwrite what the next one reads."""
+    if isinstance(name, str):
+        cell = STRANGE[name]
+    else:
+        reference = drawn(name)
+        assert reference is not None
+        cell = reference.cell
+    layer = elman.Recurrent(cell, 5, 40, engine="torch-schedule", init={"*": "uniform:0.3"}, seed=3).double()
+    x = torch.randn(TALL, 3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    single = Threaded(cell, 5, 40)
+    single.load_state_dict(layer.state_dict())
+    single.number = threads
+    lengths = torch.arange(TALL) % 3 + 1
+    wanted = run(layer, x, lengths)
+    for n, (mine, theirs) in enumerate(zip(run(single, x.float(), lengths), wanted, strict=True)):
+        assert differs(mine, theirs) < 1e-4, f"value {n}:\n{cell.text}"
+    with torch.no_grad():  # fewer values are kept then, and more places used again
+        assert differs(single(x.float(), lengths=lengths)[0], wanted[0]) < 1e-4, cell.text
+
+
+class Threaded(elman.Recurrent):
+    """A layer on the engine with a number of threads, whatever the work is worth."""
+
+    number = 1
+
+    def _engine(self, cell: elman.Cell, steps: int | None, x: Tensor) -> CpuEngine:
+        return CpuEngine(threads=self.number)
 
 
 def hold_engines_to(reference: elman.Recurrent, seed: int) -> None:
