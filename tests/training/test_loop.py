@@ -14,7 +14,7 @@ from elman.errors import DataError, DivergedError, UsageError
 from elman.randomness import drawing
 from elman.tensor_file import read_tensors
 from elman.training import RunFolder, SilentReporter, TrainingConfig, train
-from elman.training.gradients import clip, take_step
+from elman.training.gradients import StepOutcome, clip, take_step
 from elman.training.loop import flushes_denormals, numerics
 from elman.training.metrics_log import read_records
 from elman.training.optimizers import make_optimizer
@@ -316,6 +316,12 @@ def test_bad_steps_that_are_not_in_a_row_do_not_stop_training(quick_path: Path) 
     assert run_tiny(quick_path / "run", problem=poison(bad, math.nan), max_bad_steps=2).skipped == 4
 
 
+def assert_skipped(problem: TinyProblem, outcome: StepOutcome) -> None:
+    """Assert that nothing of a step is left: no loss is counted, and no gradient waits for the next step."""
+    assert (outcome.nats, outcome.items) == (0.0, 0)
+    assert all(weight.grad is None for weight in problem.model.parameters())
+
+
 @pytest.mark.parametrize("name", ["W", "b", "out"])
 def test_a_weight_that_is_not_finite_is_named(name: str) -> None:
     problem, config = TinyProblem(), TrainingConfig()
@@ -323,6 +329,14 @@ def test_a_weight_that_is_not_finite_is_named(name: str) -> None:
     outcome = take_step(problem, config, make_optimizer(problem.model, config), 0, range(1), None)
     assert outcome.problem is not None
     assert f"{name!r}: its weights" in outcome.problem
+    assert_skipped(problem, outcome)
+
+
+def test_a_bad_second_batch_leaves_nothing_of_the_first() -> None:
+    problem, config = poison({(0, 1)}, math.nan), TrainingConfig()
+    outcome = take_step(problem, config, make_optimizer(problem.model, config), 0, range(2), None)
+    assert outcome.problem is not None and outcome.carry is None
+    assert_skipped(problem, outcome)
 
 
 @pytest.mark.parametrize("name", ["W", "b", "out"])
@@ -334,6 +348,23 @@ def test_a_gradient_that_is_not_finite_is_named(name: str) -> None:
     assert outcome.problem is not None
     assert f"{name!r}: its gradient is not finite" in outcome.problem
     assert all(torch.equal(before[key], value) for key, value in problem.model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["W", "b", "out"])
+def test_the_largest_gradient_is_named_where_the_norm_overflows(name: str) -> None:
+    """Every gradient is finite, and two have squares that are not: the larger one stands out by one negative entry."""
+    problem, config = TinyProblem(), TrainingConfig()
+    weights = dict(problem.model.named_parameters())
+    problem.model.unused = torch.nn.Parameter(torch.ones(1))
+    for other, weight in weights.items():
+        sizes = torch.full_like(weight, 3e20 if other != "b" else 1.0)
+        sizes.view(-1)[-1] = -5e25 if other == name else 4e20
+        weight.register_hook(lambda _, sizes=sizes: sizes)
+    outcome = take_step(problem, config, make_optimizer(problem.model, config), 0, range(2, 4), {"h": torch.ones(2, 3)})
+    assert outcome.problem is not None and outcome.problem.startswith("gradient norm inf (batches 2 to 3 of epoch 0)")
+    assert f"{name!r}: its gradient reaches 1e+26, whose square overflows" in outcome.problem
+    assert_skipped(problem, outcome)
+    assert outcome.carry is not None and torch.equal(outcome.carry["h"], torch.ones(2, 3))
 
 
 def test_training_leaves_threads_and_denormals_as_they_were(quick_path: Path) -> None:
