@@ -70,7 +70,7 @@ STRANGE = {
         "h = b * R h<t-1> + tanh(W [x, c<t-1>])\nc = U h<t-1> + V x + tanh(R_2 (c<t-1> * h<t-1>))"
     ),
     # Values that a norm, or a product by its sum, reads in the pass in which something pointwise does: too late there.
-    "read_by_a_norm_and_beside_it": Cell("v = sigmoid(h<t-1>)\nh = layer_norm(v) * v + U x"),
+    "read_by_a_norm_and_beside_it": Cell("v = tanh(h<t-1>)\nh = layer_norm(v) * v + U x"),
     "begins_a_sum_and_is_read_beside_it": Cell("v = sigmoid(h<t-1>)\nh = tanh(V tanh(W h<t-1>) + v) * v + U x"),
     # A derivative of a state that is overwritten before the last pass, which reads what was made of it.
     "derivative_of_the_first_pass": Cell("d = tanh(c<t-1>) * d<t-1>\nc = tanh(W (c<t-1> * c<t-1>) + U x)"),
