@@ -72,6 +72,8 @@ STRANGE = {
     # Values that a norm, or a product by its sum, reads in the pass in which something pointwise does: too late there.
     "read_by_a_norm_and_beside_it": Cell("v = tanh(h<t-1>)\nh = layer_norm(v) * v + U x"),
     "begins_a_sum_and_is_read_beside_it": Cell("v = sigmoid(h<t-1>)\nh = tanh(V tanh(W h<t-1>) + v) * v + U x"),
+    # A state that is a norm: what arrives at it is read as a whole row.
+    "norm_as_a_state": Cell("s = layer_norm(W x + V s<t-1>)\nh = tanh(R h<t-1> + U s<t-1>)"),
     # A derivative of a state that is overwritten before the last pass, which reads what was made of it.
     "derivative_of_the_first_pass": Cell("d = tanh(c<t-1>) * d<t-1>\nc = tanh(W (c<t-1> * c<t-1>) + U x)"),
     # Derivatives that only move from state to state on the way back, one after the other and in exchange.

@@ -35,10 +35,7 @@ def _without_copies(lines: Lines, kept: Collection[str]) -> Lines:
     names = {
         line.target: line.arguments[0]
         for line in lines.back
-        if line.function == "copy"
-        and line.arguments[0].startswith("%carry")
-        and not line.after
-        and line.target not in later
+        if line.function == "copy" and line.arguments[0].startswith("%carry") and line.target not in later
     }
     back = [renamed(line, names) for line in lines.back if line.target not in names]
     return Lines(lines.hoisted, lines.step, back, lines.after, lines.widths, lines.numbers)

@@ -45,3 +45,29 @@ def test_gates_that_share_a_product_of_the_input_share_its_value() -> None:
     lines, _ = lines_of(cell)
     assert [line.function for line in lines.hoisted].count(PRODUCT) == 1
     assert [line.function for line in lines.step].count(PRODUCT) == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "copied"),
+    [
+        ("s = tanh(W x) + w * s<t-1>", []),  # pointwise operations of the step read it where it arrives
+        ("s = layer_norm(W x + V s<t-1>)", ["d_s"]),  # a norm reads rows
+        ("s = W x + w * s<t-1>", ["d_s"]),  # so does a product, after the loop
+        ("s = V s<t-1> + tanh(x)", ["d_s"]),  # or in it
+        ("s = tanh(x) + w * s<t-1>", ["d_s"]),  # the derivative of the input reads it when the loop is through
+        ("s = b + w * s<t-1>", ["d_s"]),  # as the gradient of a bias does
+        ("s = z<t-1>\nz = s<t-1> + tanh(W x)", ["d_s"]),  # the other state takes it when the state has its next one
+    ],
+)
+def test_the_derivative_of_a_state_is_copied_where_it_must_outlive_the_step(state: str, copied: list[str]) -> None:
+    assert copies_of(f"{state}\nh = tanh(W_2 x + R h<t-1> + U s<t-1>)") == copied
+
+
+def test_the_derivative_of_a_state_that_is_only_held_stays_where_it_is() -> None:
+    assert copies_of("s = s<t-1>\nh = tanh(W x + R h<t-1>)") == []
+
+
+def copies_of(equations: str) -> list[str]:
+    """What the way back copies, apart from the derivatives that it hands to the step before."""
+    lines, _ = lines_of(Cell(equations))
+    return [line.target for line in lines.back if line.function == "copy" and not line.after]
