@@ -58,7 +58,7 @@ def filled(values: Floats) -> Floats:
 def _earlier(values: Floats, at: Floats, days: int, tolerance: float, ahead: int) -> Floats:
     """The values nearest to so many days before, where they lie within a tolerance and are known."""
     wanted = at - days
-    after = np.clip(np.searchsorted(at, wanted), 1, len(at) - 1)
+    after = np.maximum(np.searchsorted(at, wanted), 1)
     nearest = np.where(wanted - at[after - 1] <= at[after] - wanted, after - 1, after)
     near = (np.abs(at[nearest] - wanted) <= tolerance) & (nearest <= np.arange(len(at)) - ahead)
     return np.where(near, values[nearest], np.nan)

@@ -93,7 +93,7 @@ def windows(example: Example, how: Cutting, labelled: bool) -> Iterator[Example]
         UsageError: parts do not begin one after the other.
     """
     series: Series = example.x
-    known = {name: series.column(name) for name in how.targets if labelled or name in series.names}
+    known = {name: series.column(name) for name in how.targets if labelled}
     ahead = how.ahead
     naive = {name: naive_forecasts(values, series.times, how.season, max(ahead, 1)) for name, values in known.items()}
     read = _without(_with_lags(series, how), how.targets)

@@ -12,7 +12,7 @@ from elman.errors import DataError, UsageError
 from elman.readers import Example
 from elman.readers.series import Series
 from elman.tasks.naive_forecasts import filled, naive_forecasts
-from elman.tasks.series_windows import Cutting, place_of, shown_time, windows
+from elman.tasks.series_windows import Cutting, is_share, place_of, shown_time, windows
 
 NAN = np.nan
 
@@ -43,6 +43,28 @@ def test_each_step_is_said_once_and_read_after_its_warm_up() -> None:
     assert np.concatenate([e.y.targets["load"] for e in found]).tolist() == [10.0 * n for n in range(10)]
     assert all(e.x.series.names == ("wind",) and e.x.name == e.group == "north" for e in found)
     assert [e.where for e in found][1] == "d.csv:2: 5"
+    for given, name in (
+        (Example("d.csv:2", found[0].x.series, id="a", group="b"), "a"),
+        (Example("d", series().x), "d"),
+    ):
+        assert next(windows(given, cutting(targets=()), labelled=True)).x.name == name
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 3])
+def test_windows_know_the_naive_forecasts_of_their_steps(ahead: int) -> None:
+    found = list(windows(series(), cutting(ahead=ahead, season=4), labelled=True))
+    naive = {name: np.concatenate([e.y.naive["load"][name] for e in found]) for name in ("naive", "naive_season")}
+    said = np.concatenate([e.y.targets["load"] for e in found])
+    for name, back in (("naive", max(ahead, 1)), ("naive_season", 4)):
+        np.testing.assert_equal(naive[name], np.where(said >= 10 * back, said - 10 * back, NAN))
+
+
+def test_a_series_is_dated_where_all_its_times_are_midnights() -> None:
+    days, at_noon = hours(10, every=24), hours(10, every=12)
+    for times, dated in ((days, True), (at_noon, False), (np.arange(10.0), False), (None, False)):
+        assert {e.x.dated for e in windows(series(10, times), cutting(), labelled=True)} == {dated}
+    (alone,) = windows(series(1, days[:1]), cutting(validation_from=None, test_from=None, validation_share=0), True)
+    assert alone.x.times == days[:1] and alone.x.dated
 
 
 def test_lags_are_columns_of_what_was_known() -> None:
@@ -85,8 +107,11 @@ def test_parts_begin_at_shares_dates_or_numbers() -> None:
     assert place_of("2025-01-01", dated.x, "test_from") == 10
     assert place_of("2.2", numbered.x, "test_from") == 5
     for example, text in ((dated, "3"), (numbered, "2024-01-01"), (series(), "2024-01-01")):
-        with pytest.raises(DataError, match=f"must have times to compare with test_from, {text}"):
+        first = {"3": "2024-01-01", "2024-01-01": "none" if example.x.times is None else "0"}[text]
+        with pytest.raises(DataError, match=f"must have times to compare with test_from, {text}; got {first}\n"):
             place_of(text, example.x, "test_from")
+    shares = {"0": False, "0.01": True, "0.99": True, "1": False, "1.5": False, "-0.5": False, "soon": False}
+    assert {text: is_share(text) for text in shares} == shares
     with pytest.raises(UsageError, match=r"test_from: must be a time, .* or a share.*; got 'soon'"):
         place_of("soon", dated.x, "test_from")
     with pytest.raises(UsageError, match=r"validation_from: must be before test_from, 0.4; got 0.5"):
@@ -101,6 +126,23 @@ def test_a_series_that_says_its_part_is_not_divided() -> None:
     example = series()
     found = list(windows(Example("", example.x, part="test"), cutting(), labelled=True))
     assert {e.part for e in found} == {"test"} and len(found) == 3
+    assert np.concatenate([e.y.targets["load"] for e in found]).tolist() == [10.0 * n for n in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [
+        ({}, [None]),
+        ({"validation_from": "0.5"}, ["train", "validation"]),
+        ({"test_from": "0.5"}, ["train", "test"]),
+        ({"validation_share": 0.5}, ["train", "validation"]),
+    ],
+)
+def test_a_series_has_the_parts_that_are_asked_for(given: dict[str, object], parts: list[str | None]) -> None:
+    nothing = {"validation_from": None, "test_from": None, "validation_share": 0.0}
+    found = list(windows(series(), cutting(window=10, **{**nothing, **given}), labelled=True))
+    assert [e.part for e in found] == parts
+    assert np.concatenate([e.y.targets["load"] for e in found]).tolist() == [10.0 * n for n in range(10)]
 
 
 def test_naive_forecasts_repeat_what_was_known() -> None:
@@ -127,6 +169,36 @@ def test_naive_forecasts_of_the_calendar_look_for_the_time() -> None:
     np.testing.assert_equal(year[52:56], [0, 1, 2, 3])  # 365 days are a day more than 52 weeks
 
 
+def test_naive_forecasts_of_the_calendar_take_the_nearest_time_within_half_a_step() -> None:
+    times = hours(9, every=6)
+    late = np.concatenate([times, [times[4] + np.timedelta64(3, "h"), times[8] + np.timedelta64(2, "h")]])
+    order = np.argsort(late)
+    values = np.arange(11.0)[order]
+    found = dict(zip(late[order], naive_forecasts(values, late[order], None)["naive_day"], strict=True))
+    assert found[late[9]] == 0, "three hours from both: the earlier one"
+    assert found[late[10]] == 9, "an hour from one of six hours, two from the other"
+    alone = np.delete(order, np.flatnonzero((order == 0) | (order == 1)))  # nothing is near a day before the ninth
+    assert np.isnan(naive_forecasts(np.arange(11.0)[alone], late[alone], None)["naive_day"]).sum() > 4
+
+
+def test_which_naive_forecasts_there_are() -> None:
+    values = np.random.default_rng(3).normal(size=60)
+    for every, days in ((12, {"naive_day", "naive_week"}), (16, {"naive_week"}), (24, {"naive_week"})):
+        times = hours(60, every=every)
+        found = naive_forecasts(values, times, None)
+        assert set(found) == {"naive", *days}
+        np.testing.assert_equal(naive_forecasts(values, times.astype("datetime64[h]"), None), found)
+    assert set(naive_forecasts(values, np.arange(60) * 3600.0, 7)) == {"naive", "naive_season"}, (
+        "seconds of no calendar"
+    )
+    assert set(naive_forecasts(values, hours(60), 24, 24)) == {"naive", "naive_day", "naive_season"}
+    assert set(naive_forecasts(values, hours(60), 23, 24)) == {"naive", "naive_day"}
+    assert naive_forecasts(values[:1], hours(1), None) == {}
+    two = naive_forecasts(values[:2], hours(2, every=24 * 7), None)
+    assert set(two) == {"naive"} and two["naive"][1] == values[0]
+    assert set(naive_forecasts(values[:2], hours(2, every=24 * 200), None)) == {"naive"}
+
+
 def test_no_forecast_knows_its_own_time_or_later() -> None:
     times, values = hours(400, every=5), np.random.default_rng(1).normal(size=400)
     for cut in (60, 200):
@@ -139,6 +211,7 @@ def test_no_forecast_knows_its_own_time_or_later() -> None:
 def test_times_are_shown_short() -> None:
     shown = [shown_time(np.datetime64(text, "us")) for text in ("2024-03-01", "2024-03-01T17:05")]
     assert [*shown, shown_time(np.float64(2.50))] == ["2024-03-01", "2024-03-01T17:05:00", "2.5"]
+    assert shown_time(np.datetime64("2024-03-01", "us"), dated=False) == "2024-03-01T00:00:00"
     assert [shown_time(np.float64(at)) for at in (1700003600, 0.1 + 0.2)] == ["1700003600", "0.3"]
 
 
@@ -177,6 +250,7 @@ def test_steps_after_the_end_are_said_where_no_target_is_needed() -> None:
     [
         (["2023-10-01", "2023-11-01", "2023-12-01"], ["2024-01-01", "2024-02-01", "2024-03-01"]),
         (["2023-11-30", "2023-12-31"], ["2024-01-31", "2024-02-29"]),
+        (["2023-03-30", "2023-04-30"], ["2023-05-30", "2023-06-30"]),
         (["2020-01-15T12", "2021-01-15T12"], ["2022-01-15T12", "2023-01-15T12"]),
         (["2023-06-01", "2023-09-01", "2023-12-01"], ["2024-03-01", "2024-06-01", "2024-09-01"]),
         (["2024-02-27", "2024-02-28"], ["2024-02-29", "2024-03-01"]),
