@@ -153,7 +153,12 @@ def _is_clip(folder: Path) -> bool:
 def _images(folder: Path) -> list[Path]:
     """Images in a folder by name, numbers in it by their value: frame 2 stands before frame 10."""
     found = [e for e in folder.iterdir() if e.suffix.lower() in IMAGES and not e.name.startswith(".")]
-    return sorted(found, key=lambda e: ([int(p) if p.isdigit() else p for p in re.split("([0-9]+)", e.name)], e.name))
+    return sorted(found, key=lambda image: (_in_parts(image.name), image.name))
+
+
+def _in_parts(name: str) -> list[str | int]:
+    """A name as text and numbers in turns, as it is sorted."""
+    return [int(part) if n % 2 else part for n, part in enumerate(re.split("([0-9]+)", name))]
 
 
 class Clips:

@@ -120,6 +120,13 @@ def test_images_are_frames_in_the_order_of_their_numbers(tmp_path: Path) -> None
         assert clips.clip(tmp_path)[0].frames[:, 0, 0, 0].tolist() == [10 * n for n in range(len(names))]
 
 
+def test_a_figure_that_is_no_digit_may_stand_in_a_name(tmp_path: Path) -> None:
+    for n, name in enumerate(("a1.png", "a1²2.png", "a10.png")):
+        Image.new("L", (8, 8), 10 * n).save(tmp_path / name)
+    with Clips(VideoReading(size=8)) as clips:
+        assert clips.clip(tmp_path)[0].frames[:, 0, 0, 0].tolist() == [0, 10, 20]
+
+
 def corner(frames: np.ndarray) -> str:
     """Where the light quarter of the first frame is."""
     light = np.argwhere(frames[0, :, :, 0] > 128).mean(axis=0) > 3.5
