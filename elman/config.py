@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from elman.errors import DataError, MissingInputError, StorageError, UsageError, nearest
 
@@ -35,6 +35,14 @@ class Options(BaseModel):
 
 def _takes_truth(annotation: Any) -> bool:
     return annotation is bool or any(_takes_truth(part) for part in get_args(annotation))
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first thing that pydantic found wrong with values, and where: "layers: Input should be ..."."""
+    wrong = error.errors()[0]
+    where = ": ".join(map(str, wrong["loc"]))[:80]
+    said = wrong["msg"].removeprefix("Value error, ")
+    return f"{where}: {said}" if where else said
 
 
 def load_recipe(path: Path, known: frozenset[str], tables: frozenset[str] = frozenset()) -> dict[str, Any]:

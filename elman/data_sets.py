@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from elman.errors import DataError, ElmanError, MissingExtraError, StorageError
-from elman.storage import make_folder, reading, storing
+from elman.storage import make_folder, record_of, storing
 
 
 @dataclass(frozen=True)
@@ -210,10 +209,8 @@ def _refuse_other(path: Path, sha256: str) -> None:
     """Refuse something else of this name, which pooch would write over."""
     if not path.exists():
         return
-    if path.is_file():
-        with reading(path), path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
-                return
+    if path.is_file() and record_of(path).sha256 == sha256:
+        return
     raise DataError(
         f"{path}: must be the file that is to be fetched, or none; got {'another' if path.is_file() else 'a folder'}",
         "choose another folder with -o, or move what is there",

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import count
 from typing import Any
 
 from elman.equations.expressions import Apply, Expression, Number, Symbol
@@ -73,8 +72,10 @@ def _plain(node: Expression) -> Expression:
 
 def prefix_for(names: Iterable[str]) -> str:
     """Return "d_", or "dd_" and so on for equations with names that begin so: their d_h is no derivative of h."""
-    taken = tuple(names)
-    return next(p for n in count(1) if not any(name.startswith(p := f"{'d' * n}_") for name in taken))
+    taken, prefix = tuple(names), "d_"
+    while any(name.startswith(prefix) for name in taken):
+        prefix = "d" + prefix
+    return prefix
 
 
 class _Sweep:

@@ -96,11 +96,7 @@ class Recurrent(nn.Module):
         choose(engine, self.regularisers.cell(self.cell, training=True), sizes=self.widths, precision=precision)
         for name, shape in self.shapes.items():
             self.register_parameter(identifier(name), nn.Parameter(torch.empty(shape)))
-        if not isinstance(init, Mapping | None):
-            raise UsageError(
-                f"init: must be a dict by parameter name; got {init!r}", f"for all of them: {{'*': {init!r}}}"
-            )
-        self._first_values(dict(init or {}), forget_bias, seed)
+        self._first_values(init, forget_bias, seed)
         self.learn_initial_state = learn_initial_state
         if learn_initial_state:
             for name, width in self.state_sizes.items():
@@ -120,7 +116,14 @@ class Recurrent(nn.Module):
                 "use zoneout, or dropout between layers",
             )
 
-    def _first_values(self, init: dict[str, str | float], forget_bias: float | None, seed: int | None) -> None:
+    def _first_values(
+        self, init: Mapping[str, str | float] | None, forget_bias: float | None, seed: int | None
+    ) -> None:
+        if not isinstance(init, Mapping | None):
+            raise UsageError(
+                f"init: must be a dict by parameter name; got {init!r}", f"for all of them: {{'*': {init!r}}}"
+            )
+        init = dict(init or {})
         if forget_bias is not None:
             values = forget_values(self.cell, forget_bias)
             if set(values) <= set(init):

@@ -6,15 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
-
-# Vowel signs, accents and joiners belong to the letter before them, though \w has none of them.
-_MARKS = "".join(sign for sign in map(chr, range(0x300, 0x1F000)) if unicodedata.category(sign).startswith("M"))
-_MARKS += "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}\U000e0100-\U000e01ef"
-_LETTERS = rf"\w+(?:[{_MARKS}]+\w*)*"
-
-# Letters and digits with ' - . , : @ between them; "'s" and the like where a text was cut already; other signs alone.
-_WORD = re.compile(rf"{_LETTERS}(?:['’.,:@-]{_LETTERS})*|['’]{_LETTERS}|[^\w\s][{_MARKS}]*")
 
 
 @dataclass(frozen=True)
@@ -33,7 +26,18 @@ def words_of(text: str) -> list[Word]:
         >>> [word.text for word in words_of("It's 3.5 km, isn't it?")]
         ["It's", '3.5', 'km', ',', "isn't", 'it', '?']
     """
-    return [Word(match.group(), match.start(), match.end()) for match in _WORD.finditer(text)]
+    return [Word(match.group(), match.start(), match.end()) for match in _word().finditer(text)]
+
+
+@lru_cache(maxsize=1)
+def _word() -> re.Pattern[str]:
+    """The form of a word; made when words are wanted, since it looks through the characters of Unicode."""
+    # Vowel signs, accents and joiners belong to the letter before them, though \w has none of them.
+    marks = "".join(sign for sign in map(chr, range(0x300, 0x1F000)) if unicodedata.category(sign).startswith("M"))
+    marks += "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}\U000e0100-\U000e01ef"
+    letters = rf"\w+(?:[{marks}]+\w*)*"
+    # Letters and digits with ' - . , : @ between them; "'s" and the like where a text was cut already; others alone.
+    return re.compile(rf"{letters}(?:['’.,:@-]{letters})*|['’]{letters}|[^\w\s][{marks}]*")
 
 
 class Words(tuple[str, ...]):

@@ -14,6 +14,7 @@ from elman.architectures import LanguageModel
 from elman.codecs.characters import characters_after_first
 from elman.codecs.text import TextCodec, codec_from_json
 from elman.codecs.token_store import TokenStore
+from elman.config import first_problem
 from elman.errors import DataError, ElmanError, ModelFileError, UsageError
 from elman.metrics import bits_per_character, perplexity
 from elman.model_config import restored_cell
@@ -149,9 +150,7 @@ def _described(folder: Path, config: dict[str, Any]) -> tuple[LanguageModel, Lan
     except ModelFileError:
         raise
     except ValidationError as error:
-        wrong = error.errors()[0]
-        name = ".".join(map(str, wrong["loc"])) or "options"
-        raise ModelFileError(f"{where}: must describe a language model; {name[:80]}: {wrong['msg']}") from None
+        raise ModelFileError(f"{where}: must describe a language model; {first_problem(error)}") from None
     except (ElmanError, KeyError, TypeError) as error:
         first = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise ModelFileError(f"{where}: must describe a language model; {first}") from None

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from elman.readers.series import Floats, last_known
+
 PERIODS = {"day": 1, "week": 7, "year": 365}
 """Periods of the calendar in days; 365 so that a year of days is that many steps."""
 
@@ -51,8 +52,7 @@ def shifted(values: Floats, steps: int) -> Floats:
 
 def filled(values: Floats) -> Floats:
     """Return values (T,) with the last one known in place of unknown ones; NaN before the first."""
-    latest = np.maximum.accumulate(np.where(np.isnan(values), -1, np.arange(len(values))))
-    return np.where(latest < 0, np.nan, values[latest])
+    return last_known(values[:, None], np.full(1, np.nan))[:, 0]
 
 
 def _earlier(values: Floats, at: Floats, days: int, tolerance: float, ahead: int) -> Floats:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from elman.codecs.saved import codecs_from_json
+from elman.config import first_problem
 from elman.errors import DataError, ElmanError, ModelFileError, UsageError, check_several
 from elman.model_config import restored_cell
 from elman.model_folder import WEIGHTS, read_extra_file, read_model_folder
@@ -108,10 +109,7 @@ class SupervisedModel:
         try:
             self.setting = replace(self.setting, search=SearchOptions(**options))
         except ValidationError as error:
-            wrong = error.errors()[0]
-            name = "".join(f"{part}: " for part in wrong["loc"])
-            got = f"; got {options[str(wrong['loc'][0])]!r}" if wrong["loc"] else ""
-            raise UsageError(f"search: {name}{wrong['msg'].removeprefix('Value error, ')}{got}") from None
+            raise UsageError(f"search: {first_problem(error)}; got {error.errors()[0]['input']!r}") from None
 
     def predict(self, inputs: Sequence[Any]) -> list[Answer]:
         """Return what the model says of raw inputs, each an `x` of the task's reader.
@@ -230,9 +228,7 @@ def _described(task: SupervisedTask[Any], folder: Path, config: dict[str, Any]) 
     except ModelFileError:
         raise
     except ValidationError as error:
-        wrong = error.errors()[0]
-        name = ".".join(map(str, wrong["loc"])) or "options"
-        raise ModelFileError(f"{where}: must describe a model of {task.name}; {name[:80]}: {wrong['msg']}") from None
+        raise ModelFileError(f"{where}: must describe a model of {task.name}; {first_problem(error)}") from None
     except (ElmanError, KeyError, TypeError) as error:
         first = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise ModelFileError(f"{where}: must describe a model of {task.name}; {first}") from None

@@ -14,6 +14,7 @@ import torch
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from elman.config import first_problem
 from elman.errors import ModelFileError
 from elman.model_folder import WEIGHTS
 from elman.storage import read_json, write_json
@@ -163,11 +164,10 @@ def read_snapshot(folder: Path, problem: Problem, optimizer: torch.optim.Optimiz
 def _read(path: Path, kind: type[Kept]) -> Kept:
     """Return what a JSON file holds as an instance of a dataclass."""
     try:
+        # As JSON once more: where types are strict, only that gives a dataclass from a table.
         return TypeAdapter(kind).validate_json(json.dumps(read_json(path)))
     except ValidationError as error:
-        wrong = error.errors()[0]
-        where = "".join(f"{part}: " for part in wrong["loc"])
-        raise ModelFileError(f"{path}: must say where training stands; {where[:200]}{wrong['msg']}") from None
+        raise ModelFileError(f"{path}: must say where training stands; {first_problem(error)}") from None
 
 
 def _beside(carry: dict[str, Tensor] | None, model: nn.Module) -> Carry:
