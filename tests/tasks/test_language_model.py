@@ -105,6 +105,32 @@ def test_large_vocabulary_is_measured_in_narrow_pieces(tmp_path, monkeypatch):
     assert narrow == pytest.approx(whole, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("count", "streams", "logits", "read"),
+    [
+        (601, 1, None, [(1, 256), (1, 256), (1, 88)]),
+        (601, 20, None, [(2, 256), (2, 256), (2, 44)]),  # the first of them before the part of a stream
+        (1025, 3, None, [(3, 256), (3, 256), (3, 86)]),
+        (201, 5, None, [(1, 200)]),  # too few for two streams
+        (601, 20, 200, [(2, 100), (2, 100), (2, 56), (2, 100), (2, 100), (2, 100)]),
+        (601, 1, 200, [(1, 200), (1, 200), (1, 200)]),
+        (4, 1, 0, [(1, 1)] * 3),  # a vocabulary too large for two tokens
+    ],
+)
+def test_an_evaluation_reads_as_many_streams_and_steps_as_it_may(monkeypatch, count, streams, logits, read):
+    model, seen = LanguageModel(30, "rnn", 1, 4, 3, seed=0).eval(), []
+    if logits is not None:
+        monkeypatch.setattr("elman.tasks.language_model_measure._MOST_LOGITS", logits * 30)
+    outputs = model.outputs
+    monkeypatch.setattr(
+        model, "outputs", lambda tokens, state: seen.append(tuple(tokens.shape)) or outputs(tokens, state)
+    )
+    codec = CharacterCodec(["<unk>", *map(chr, range(1000, 1029))])
+    tokens = np.arange(count).astype(np.uint16) % 29 + 1
+    assert measure(model, codec, tokens, streams)["tokens"] == count - 1
+    assert seen == read
+
+
 def test_words_know_their_bits_per_character(tmp_path):
     text = "the cat sat\non the mat\n" * 30
     problem = problem_of(tmp_path, text, level="word", sequence_length=5)
